@@ -1,0 +1,1 @@
+"""Branches of tables, and the only code that moves main."""

@@ -1,0 +1,235 @@
+"""The port ``BranchCatalog``: everything the rest of the product may do to tables and refs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
+
+from catalog.refs import (
+    AuditedHead,
+    Branch,
+    BranchState,
+    Capabilities,
+    Dropped,
+    Seal,
+    Snapshot,
+    TableName,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """What a pipeline wants its table to be.
+
+    Attributes:
+        schema: columns by name; field ids are the catalog's business and are assigned anew.
+        partitioning: pairs of column name and Iceberg transform, ``("ts", "day")``.
+        properties: further table properties.
+    """
+
+    schema: Schema
+    partitioning: tuple[tuple[str, str], ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A table as consumers see it now."""
+
+    snapshot: Snapshot
+    schema: Schema
+    spec: PartitionSpec
+    location: str
+    io: FileIO
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """One table on one staging branch: where to write and what has been staged.
+
+    Attributes:
+        expected: main's head to publish over; None while the table is new.
+        head: the branch's head.
+        staged: whether this run's change is already in ``head``.
+        schema: the candidate's schema, with the table's field ids.
+        spec: the partition spec new files are written with.
+        location: the table's own root; a run's data files lie under :attr:`data_location`.
+        io: the FileIO to write with.
+        properties: the table's properties.
+    """
+
+    branch: Branch
+    table: TableName
+    expected: int | None
+    head: int
+    staged: bool
+    schema: Schema
+    spec: PartitionSpec
+    location: str
+    io: FileIO
+    properties: Mapping[str, str]
+
+    @property
+    def data_location(self) -> str:
+        """The folder (or key prefix) that holds this run's data files and nothing else."""
+        return f"{self.location.rstrip('/')}/data/{self.branch.run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a run does to a table: files it adds and files it takes away.
+
+    Attributes:
+        added: new data files that hold the batch.
+        removed: files of the published table that the batch replaces.
+        kept: new data files that carry over rows of ``removed`` which stay.
+        summary: entries for the staged snapshot's summary, under ``wap.`` keys.
+    """
+
+    added: Sequence[DataFile]
+    removed: Sequence[DataFile] = ()
+    kept: Sequence[DataFile] = ()
+    summary: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The files that make up one snapshot, and the schema to read them with (by field id)."""
+
+    schema: Schema
+    files: Sequence[DataFile]
+    io: FileIO
+
+    @property
+    def rows(self) -> int:
+        """Rows in all files together, from the metadata (exact: we write no delete files)."""
+        return sum(f.record_count for f in self.files)
+
+
+class BranchCatalog(ABC):
+    """Branches of tables. The only code that moves main.
+
+    Every method may raise CatalogUnavailableError (try again) and CorruptMetadataError. Every
+    method that changes something is idempotent for the same run: called again after a crash or
+    a lost response it finds its own effect and returns as it did, or would have done, before.
+    """
+
+    name: str
+    capabilities: Capabilities
+
+    @abstractmethod
+    def tables(self) -> list[TableName]:
+        """The published tables, sorted; never a table that is only staged."""
+
+    @abstractmethod
+    def published(self, table: TableName) -> Published | None:
+        """The table as main shows it; None when it has never been published."""
+
+    @abstractmethod
+    def log(self, table: TableName) -> list[Snapshot]:
+        """Main's ancestry, newest first, down to the bootstrap snapshot; [] if unpublished."""
+
+    @abstractmethod
+    def branches(self) -> list[BranchState]:
+        """All staging branches of all tables, those of new tables included."""
+
+    @abstractmethod
+    def open_branch(self, branch: Branch, table: TableName, shape: TableShape) -> Staging:
+        """Start a branch at main's head, or stage a new table that main does not list.
+
+        Columns that ``shape`` adds, and widenings it asks for, go into the candidate's schema
+        only: main keeps its own until publish. Columns of the table that ``shape`` lacks stay.
+
+        Raises:
+            SchemaConflictError: the table cannot grow into the shape.
+            BranchExistsError: the name is taken by something that is not this run's.
+        """
+
+    @abstractmethod
+    def staging(self, branch: Branch, table: TableName) -> Staging:
+        """The branch as it stands.
+
+        Raises:
+            BranchNotFoundError: it is gone.
+        """
+
+    @abstractmethod
+    def stage(self, staging: Staging, change: Change) -> Staging:
+        """Commit the change to the branch in one snapshot (role ``stage``).
+
+        Raises:
+            HeadMovedError: the branch is not at ``staging.head``.
+            BranchNotFoundError: it is gone; nothing is created in its place.
+        """
+
+    @abstractmethod
+    def scan(self, table: TableName, snapshot_id: int, branch: Branch | None = None) -> Scan:
+        """The files of a snapshot; ``branch`` finds a table that is only staged.
+
+        Raises:
+            TableNotFoundError: no such table or snapshot.
+        """
+
+    @abstractmethod
+    def batch(self, staging: Staging) -> Scan:
+        """The files that hold what this run adds (``Change.added``), the candidate's schema."""
+
+    @abstractmethod
+    def seal(self, audited: AuditedHead, seal: Seal) -> Snapshot:
+        """Put a metadata-only snapshot on top of the audited head whose summary is the seal.
+
+        Raises:
+            HeadMovedError: the branch is neither at the audited head nor at this seal.
+        """
+
+    @abstractmethod
+    def publish(self, heads: Sequence[AuditedHead]) -> list[Snapshot]:
+        """Move main of each table to its sealed head, all in one step, and remove the branch.
+
+        Refuses a head that has no seal, whose seal is not about that head, whose manifests
+        differ from the audited ones, or that does not descend from main's expected head.
+
+        Raises:
+            HeadMovedError: main is not where the audit saw it. Nothing has moved.
+            UnsealedError: see above. Nothing has moved.
+            UnsupportedError: several heads on a catalog without atomic groups.
+        """
+
+    @abstractmethod
+    def rebase(self, branch: Branch, table: TableName) -> Staging:
+        """Re-attach an append's own files to main's new head; no data file is rewritten.
+
+        Raises:
+            RebaseRefusedError: the change is not an append, or the schema changed beneath it.
+        """
+
+    @abstractmethod
+    def drop(self, branch: Branch, table: TableName) -> Dropped:
+        """Remove the branch and every file this run wrote; a table that is only staged goes whole.
+
+        A branch that is not there is no error (its files may still be). What is published is
+        never touched: after a publish this only clears what the run left over.
+        """
+
+    @abstractmethod
+    def rollback(self, table: TableName, to: int, expected: int) -> Snapshot:
+        """Move main back to an earlier sealed snapshot of its own ancestry.
+
+        Raises:
+            UnsealedError: ``to`` carries no seal or is not an ancestor.
+            HeadMovedError: main is not at ``expected``.
+        """
+
+    def verify(self, table: TableName) -> list[Snapshot]:
+        """The snapshots of main that no seal covers: [] is what an auditor wants to see.
+
+        A snapshot is covered when it is a whole seal, or the snapshot that a seal names as
+        audited, or the run's own stage or rebase snapshot below that, or the bootstrap.
+        """
+        raise NotImplementedError

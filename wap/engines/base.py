@@ -1,0 +1,72 @@
+"""The port ``Engine``: write an extract's rows as Iceberg data files, in bounded memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pyiceberg.expressions import BooleanExpression
+from pyiceberg.manifest import DataFile
+
+from catalog.base import Scan, Staging
+from wap.sources.base import Extract
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a write is."""
+
+    rows: int
+    bytes_read: int
+    bytes_written: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Data files that are on storage and in no snapshot yet."""
+
+    files: Sequence[DataFile]
+
+    @property
+    def rows(self) -> int:
+        """Rows in them, counted by the writer."""
+        return sum(f.record_count for f in self.files)
+
+    @property
+    def bytes(self) -> int:
+        """Their size on storage."""
+        return sum(f.file_size_in_bytes for f in self.files)
+
+
+class Engine(ABC):
+    """Writes data files under ``staging.data_location``; it commits nothing."""
+
+    name: str
+
+    @abstractmethod
+    def clear(self, staging: Staging) -> None:
+        """Delete what an earlier attempt of this run wrote (its data location only)."""
+
+    @abstractmethod
+    def write(
+        self,
+        extract: Extract,
+        staging: Staging,
+        *,
+        report: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> Written:
+        """Write all rows of the extract in the staging schema and spec.
+
+        Raises:
+            BatchRefusedError: a value does not fit its column.
+            EngineError: the files cannot be written (disk full, no permission).
+        """
+
+    @abstractmethod
+    def carry(
+        self, scan: Scan, drop: BooleanExpression, staging: Staging,
+        *, cancelled: Callable[[], bool],
+    ) -> Written:  # fmt: skip
+        """Write the rows of ``scan`` that do *not* match ``drop`` (null does not match) anew."""

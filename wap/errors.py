@@ -1,0 +1,87 @@
+"""Errors of the wap package: each says what happened, where, and what to do next."""
+
+from __future__ import annotations
+
+
+class WapError(Exception):
+    """Base of everything this package raises.
+
+    Attributes:
+        what: one sentence that says what happened.
+        where: file and line, pipeline, or address.
+        hint: what the reader can do next.
+    """
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        place = f" [{self.where}]" if self.where else ""
+        hint = f"\nHint: {self.hint}" if self.hint else ""
+        return f"{self.what}{place}{hint}"
+
+
+class ConfigError(WapError):
+    """A project, pipeline or command line is not valid; nothing was started (exit code 2)."""
+
+
+class NotInstalledError(ConfigError):
+    """What was asked for needs an extra that is not installed; the hint is the pip line."""
+
+
+class SourceError(WapError):
+    """The source is missing, unreadable or empty."""
+
+
+class SourceChangedError(SourceError):
+    """An input changed between planning and reading; run again."""
+
+
+class SourceUnavailableError(SourceError):
+    """The source does not answer now: try again."""
+
+
+class BatchRefusedError(WapError):
+    """The batch does not fit the table: the data's fault, so the run is rejected (exit code 1).
+
+    Attributes:
+        differences: what does not fit, one line each: columns that appeared or are missing, or
+            ``file, line, column, value`` of the rows.
+    """
+
+    def __init__(
+        self, what: str, *, differences: tuple[str, ...] = (), where: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.differences = differences
+
+
+class EngineError(WapError):
+    """The engine could not write the batch."""
+
+
+class LedgerError(WapError):
+    """The ledger's database cannot be used."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger's database does not answer now (locked, refused): try again."""
+
+
+class LineageUnavailableError(WapError):
+    """The lineage sink does not answer now: try again."""
+
+
+class TemporalUnavailableError(WapError):
+    """No Temporal server can be reached or started."""
+
+
+class QueryError(WapError):
+    """A consumer's query is wrong, or asks for what is not published."""
+
+
+class RunNotFoundError(WapError):
+    """No run of that id is known."""

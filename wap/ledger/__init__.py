@@ -1,0 +1,1 @@
+"""What happened, in a SQL database: pipelines, runs, steps, checks and files loaded."""

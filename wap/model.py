@@ -1,0 +1,213 @@
+"""Values that cross the saga: request, rows, endings, results and facts. Pure pydantic."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Value(BaseModel):
+    """Base of the values here: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Ending(StrEnum):
+    """How a run ends (law 4)."""
+
+    PUBLISHED = "published"
+    REJECTED = "rejected"
+    ROLLED_BACK = "rolled_back"
+    HELD = "held"
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the doors (architecture, «Errors»)."""
+
+    PUBLISHED = 0
+    REJECTED = 1
+    USAGE = 2
+    ROLLED_BACK = 3
+    INCOMPLETE = 4
+    HELD = 5
+
+
+class Rows(Value):
+    """The books of one run (law 6), in rows.
+
+    ``read == staged + quarantined + deduplicated + discarded`` must hold before a publish.
+
+    Attributes:
+        read: records in the source, malformed ones included, counted at the source.
+        staged: rows in the files this run adds, counted in the table.
+        quarantined: rows kept aside with file, line and reason.
+        deduplicated: rows left out because their key was there already.
+        discarded: rows left out by a stated rule (outside the data interval).
+        kept: rows of replaced files that were carried over; not part of the batch.
+        published: rows of the batch that consumers see because of this run.
+    """
+
+    read: int = 0
+    staged: int = 0
+    quarantined: int = 0
+    deduplicated: int = 0
+    discarded: int = 0
+    kept: int = 0
+    published: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row read is accounted for."""
+        return self.read == self.staged + self.quarantined + self.deduplicated + self.discarded
+
+
+class SnapshotMove(Value):
+    """What main showed before and shows after the run; None: the table was not there."""
+
+    before: int | None = None
+    after: int | None = None
+
+
+class CheckCounts(Value):
+    """Outcomes of the audit, counted."""
+
+    passed: int = 0
+    failed: int = 0
+    warned: int = 0
+    not_evaluated: int = 0
+
+
+class RunRequest(Value):
+    """What a door asks for; the workflow's argument.
+
+    Attributes:
+        project: identity of the project (not its path).
+        pipeline: name of the pipeline file without its ending.
+        inputs: given in place of the pipeline's own source path; () means the pipeline's.
+        interval: bounds ``(start, end)`` of the data interval; None means no bounds.
+        requested_by: who or what asked, for the ledger.
+    """
+
+    project: str
+    pipeline: str
+    inputs: tuple[str, ...] = ()
+    interval: tuple[str, str] | None = None
+    requested_by: str = ""
+
+
+class StepFacts(Value):
+    """One step as it went."""
+
+    name: str
+    started_at: datetime
+    seconds: float
+    attempts: int = 1
+    cpu_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+
+
+class InputFact(Value):
+    """One input of the source: where, how large, which version (modification or etag)."""
+
+    path: str
+    bytes: int | None = None
+    version: str = ""
+
+
+class RunResult(Value):
+    """What a run came to; the workflow's result, and what the doors print.
+
+    Attributes:
+        reason: for people: why it was rejected or rolled back; "" when published.
+        nothing_new: published, because there was nothing to publish.
+        report: path of the report's page inside the project; None when there is none.
+        warnings: what went wrong beside the run (lineage could not be sent, …).
+    """
+
+    run_id: str
+    pipeline: str
+    table: str
+    ending: Ending
+    reason: str = ""
+    nothing_new: bool = False
+    rows: Rows = Rows()
+    snapshot: SnapshotMove = SnapshotMove()
+    checks: CheckCounts = CheckCounts()
+    report: str | None = None
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """The door's exit code for this ending."""
+        return {
+            Ending.PUBLISHED: ExitCode.PUBLISHED,
+            Ending.REJECTED: ExitCode.REJECTED,
+            Ending.ROLLED_BACK: ExitCode.ROLLED_BACK,
+            Ending.HELD: ExitCode.HELD,
+        }[self.ending]
+
+
+class ColumnFact(Value):
+    """A column of the published table: Iceberg type as text, and its tags."""
+
+    name: str
+    type: str
+    tags: tuple[str, ...] = ()
+
+
+class CheckFact(Value):
+    """One check's outcome as ledger and lineage keep it (no sample rows)."""
+
+    name: str
+    kind: str
+    column: str | None
+    title: str
+    expected: str
+    measured: str
+    value: float | None
+    failing_rows: int | None
+    blocking: bool
+    outcome: str
+
+
+class RunFacts(Value):
+    """Everything known about a finished run, for ledger, lineage and report.
+
+    Attributes:
+        result: what it came to.
+        pipeline_digest: sha256 hex of the pipeline's version (file and contracts).
+        source_kind, source_location: what was read, without secrets.
+        source_columns: the input's own columns, in the source's names and order.
+        ended_at: end of the last step, None while it runs.
+    """
+
+    result: RunResult
+    pipeline_digest: str
+    source_kind: str
+    source_location: str
+    source_columns: tuple[ColumnFact, ...] = ()
+    columns: tuple[ColumnFact, ...] = ()
+    owners: tuple[str, ...] = ()
+    contact: str | None = None
+    write_mode: str = "append"
+    inputs: tuple[InputFact, ...] = ()
+    checks: tuple[CheckFact, ...] = ()
+    report_digest: str | None = None
+    contract_digest: str | None = None
+    steps: tuple[StepFacts, ...] = ()
+    location: str | None = None
+    started_at: datetime
+    ended_at: datetime | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.result.run_id
+
+    def with_result(self, result: RunResult) -> Self:
+        """The same facts about another result."""
+        return self.model_copy(update={"result": result})

@@ -1,0 +1,1 @@
+"""Where rows come from: the port ``Source`` and one file per kind."""
