@@ -95,4 +95,4 @@ class UnsealedError(CatalogError):
 
 
 class SchemaConflictError(CatalogError):
-    """The schema asked for cannot grow out of the table's own (only additions and widenings can)."""
+    """The schema asked for cannot grow out of the table's own: only add and widen can."""
