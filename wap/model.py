@@ -88,14 +88,23 @@ class RunRequest(Value):
         pipeline: name of the pipeline file without its ending.
         inputs: given in place of the pipeline's own source path; () means the pipeline's.
         interval: bounds ``(start, end)`` of the data interval; None means no bounds.
-        requested_by: who or what asked, for the ledger.
+        heartbeat_seconds: a worker that is silent for so long is taken for dead.
     """
 
     project: str
     pipeline: str
     inputs: tuple[str, ...] = ()
     interval: tuple[str, str] | None = None
-    requested_by: str = ""
+    heartbeat_seconds: float = 10.0
+
+
+class StepState(Value):
+    """One step as the progress query shows it; ``seconds`` is None while it runs."""
+
+    name: str
+    started_at: datetime
+    seconds: float | None = None
+    failed: bool = False
 
 
 class StepFacts(Value):
@@ -122,9 +131,11 @@ class RunResult(Value):
 
     Attributes:
         reason: for people: why it was rejected or rolled back; "" when published.
+        error_type: class name of the error behind ``rolled_back``; "" elsewhere.
         nothing_new: published, because there was nothing to publish.
         report: path of the report's page inside the project; None when there is none.
         warnings: what went wrong beside the run (lineage could not be sent, …).
+        incomplete: what could not be undone; a person must look (exit code 4).
     """
 
     run_id: str
@@ -132,6 +143,7 @@ class RunResult(Value):
     table: str
     ending: Ending
     reason: str = ""
+    error_type: str = ""
     nothing_new: bool = False
     rows: Rows = Rows()
     snapshot: SnapshotMove = SnapshotMove()
@@ -139,16 +151,32 @@ class RunResult(Value):
     report: str | None = None
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> ExitCode:
         """The door's exit code for this ending."""
+        if self.incomplete:
+            return ExitCode.INCOMPLETE
+        if self.error_type in ("ConfigError", "ContractError", "NotInstalledError"):
+            return ExitCode.USAGE
         return {
             Ending.PUBLISHED: ExitCode.PUBLISHED,
             Ending.REJECTED: ExitCode.REJECTED,
             Ending.ROLLED_BACK: ExitCode.ROLLED_BACK,
             Ending.HELD: ExitCode.HELD,
         }[self.ending]
+
+
+class Progress(Value):
+    """What the workflow's ``progress`` query answers."""
+
+    run_id: str
+    table: str | None = None
+    summary: str = ""
+    bytes: int | None = None
+    steps: tuple[StepState, ...] = ()
+    result: RunResult | None = None
 
 
 class ColumnFact(Value):

@@ -1,0 +1,140 @@
+"""Every attempt of a step: its heartbeat, its facts, and errors that Temporal can read."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+)
+
+from catalog.errors import CatalogError
+from checks.errors import ChecksError
+from wap import failures
+from wap.errors import WapError
+from wap.model import StepFacts
+
+#: Beats per second decide how soon a cancel is heard and how live the progress looks.
+BEAT_SECONDS = 0.5
+
+_KIB = 1024
+
+
+@dataclass(slots=True)
+class Attempt:
+    """The attempt that runs now: where a step reports how far it is."""
+
+    progress: dict[str, int] = field(default_factory=dict)
+
+    def report(self, **progress: int) -> None:
+        """Numbers for the live display: ``rows``, ``bytes_read``, ``bytes_written``."""
+        self.progress.update(progress)
+
+
+_CURRENT: ContextVar[Attempt] = ContextVar("wap_attempt")
+
+
+def current() -> Attempt:
+    """The attempt this thread works for; a fresh one outside of Temporal."""
+    return _CURRENT.get(Attempt())
+
+
+def cancelled() -> bool:
+    """Whether the attempt was told to stop; False outside of Temporal."""
+    return activity.in_activity() and activity.is_cancelled()
+
+
+@dataclass(frozen=True)
+class AttemptInterceptor(Interceptor):
+    """Wraps every attempt.
+
+    Attributes:
+        record: told the facts of each finished attempt (run id first).
+    """
+
+    record: Callable[[str, StepFacts], None]
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - Temporal's name
+        """Put ourselves before the step."""
+        return _Inbound(next, self.record)
+
+
+class _Inbound(ActivityInboundInterceptor):
+    def __init__(
+        self, next: ActivityInboundInterceptor, record: Callable[[str, StepFacts], None]  # noqa: A002 - Temporal's name
+    ) -> None:  # fmt: skip
+        super().__init__(next)
+        self._record = record
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - Temporal's name
+        attempt = Attempt()
+        token = _CURRENT.set(attempt)
+        beat = asyncio.create_task(_beat(attempt))
+        run_id = input.args[0].run_id
+        try:
+            with _measured(lambda facts: self._record(run_id, facts)), _translated():
+                return await self.next.execute_activity(input)
+        finally:
+            beat.cancel()
+            _CURRENT.reset(token)
+
+
+async def _beat(attempt: Attempt) -> None:
+    """Tell the server that the worker lives; the step's thread may be deep in native code."""
+    while True:
+        activity.heartbeat(attempt.progress)
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+@contextmanager
+def _measured(record: Callable[[StepFacts], None]) -> Iterator[None]:
+    """Measure the attempt; CPU and peak memory are the worker process's own."""
+    began, started_at = time.perf_counter(), datetime.now(UTC)
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        yield
+    finally:
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        info = activity.info()
+        record(
+            StepFacts(
+                name=info.activity_type,
+                started_at=started_at,
+                seconds=time.perf_counter() - began,
+                attempts=info.attempt,
+                cpu_seconds=cpu,
+                peak_memory_bytes=after.ru_maxrss * _KIB,
+            )
+        )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Errors of ours become application errors by class name; only ``…Unavailable…`` is retried."""
+    try:
+        yield
+    except (ApplicationError, CancelledError, asyncio.CancelledError):
+        raise
+    except Exception as exc:
+        if cancelled():
+            # What broke off because it was told to stop is a cancel, whatever it raised.
+            raise CancelledError("cancelled") from exc
+        name = type(exc).__name__
+        ours = isinstance(exc, WapError | CatalogError | ChecksError)
+        message = str(exc) if ours else f"{name}: {exc}"
+        raise ApplicationError(
+            message, type=name, non_retryable=not failures.is_retried(name)
+        ) from exc

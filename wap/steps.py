@@ -1,0 +1,160 @@
+"""The steps of the saga, declared: what each takes and gives. ``activities.py`` does them."""
+
+# No ``from __future__ import annotations``: Temporal reads the types of arguments at run time.
+from abc import ABC, abstractmethod
+
+from temporalio import activity
+
+from wap.model import CheckCounts, Rows, RunRequest, RunResult, SnapshotMove, Value
+
+
+class RunRef(Value):
+    """Which run, and which round of it; the first argument of every step.
+
+    Attributes:
+        run_id: names the run everywhere: branch, data files, seal, report, ledger.
+        round: 0; one more whenever main moved and the batch had to be planned anew.
+    """
+
+    run_id: str
+    request: RunRequest
+    round: int = 0
+
+
+class Resolved(Value):
+    """The run's plan, pinned in its run folder; later steps read that and not the project.
+
+    Attributes:
+        summary: what will be read, for people.
+        bytes: size of the input, where known, for progress.
+        nothing_new: everything there is, is published already.
+        refused: the batch does not fit the table; a report says why.
+    """
+
+    table: str
+    pipeline_digest: str
+    summary: str
+    bytes: int | None = None
+    nothing_new: bool = False
+    refused: str | None = None
+    before: int | None = None
+
+
+class Opened(Value):
+    """The staging branch as it was opened."""
+
+    expected: int | None
+    head: int
+
+
+class Staged(Value):
+    """What was written and committed to the branch."""
+
+    head: int
+    rows: Rows
+    files: int
+    bytes: int
+    refused: str | None = None
+
+
+class Audited(Value):
+    """The verdict on one head; the outcomes lie in the report.
+
+    Attributes:
+        head: the snapshot that was audited.
+        expected: main's head it was audited against.
+        passed: the gate's verdict.
+        reason: which checks failed, for people; "" when it passed.
+    """
+
+    head: int
+    expected: int | None
+    passed: bool
+    report_digest: str
+    checks: CheckCounts
+    reason: str = ""
+
+
+class Sealed(Value):
+    """The seal on top of the audited head."""
+
+    snapshot_id: int
+
+
+class Rebased(Value):
+    """The branch after main had moved; ``redo`` says why it must be planned anew instead."""
+
+    head: int | None = None
+    expected: int | None = None
+    redo: str | None = None
+
+
+class Undone(Value):
+    """What an undo found: a run that turns out to be published is not undone.
+
+    Attributes:
+        removed: what was removed, for people.
+        published: the move of main, when the publish had taken effect after all.
+    """
+
+    removed: str
+    published: SnapshotMove | None = None
+
+
+class Steps(ABC):
+    """One method a step. Each is idempotent by run, round and step, and fenced by heads."""
+
+    @activity.defn
+    @abstractmethod
+    def resolve(self, run: RunRef) -> Resolved:
+        """Read pipeline and contracts, plan what is new, and pin all of it for this round."""
+
+    @activity.defn
+    @abstractmethod
+    def open_branch(self, run: RunRef) -> Opened:
+        """Open the run's branch at main's head, or stage the new table."""
+
+    @activity.defn
+    @abstractmethod
+    def stage(self, run: RunRef) -> Staged:
+        """Write the batch's data files and commit them to the branch in one snapshot."""
+
+    @activity.defn
+    @abstractmethod
+    def reconcile(self, run: RunRef) -> Rows:
+        """Count the batch in the table and hold it against the source's books (law 6)."""
+
+    @activity.defn
+    @abstractmethod
+    def audit(self, run: RunRef) -> Audited:
+        """Run all contracts on the branch's head and write the report."""
+
+    @activity.defn
+    @abstractmethod
+    def seal(self, run: RunRef, audited: Audited) -> Sealed:
+        """Put the seal on the audited head."""
+
+    @activity.defn
+    @abstractmethod
+    def publish(self, run: RunRef, audited: Audited) -> SnapshotMove:
+        """Move main to the sealed head."""
+
+    @activity.defn
+    @abstractmethod
+    def rebase(self, run: RunRef) -> Rebased:
+        """Re-attach the batch to main's new head, or say that it must be planned anew."""
+
+    @activity.defn
+    @abstractmethod
+    def drop_branch(self, run: RunRef) -> Undone:
+        """Undo: remove the branch and everything the run wrote, unless it is published."""
+
+    @activity.defn
+    @abstractmethod
+    def record_lineage(self, run: RunRef, result: RunResult) -> str:
+        """Tell the lineage sink; returns where it went."""
+
+    @activity.defn
+    @abstractmethod
+    def close(self, run: RunRef, result: RunResult) -> RunResult:
+        """Write the final report and the ledger's entry; returns the result with both in it."""

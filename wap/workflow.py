@@ -1,0 +1,268 @@
+"""The saga ``WriteAuditPublish``: the order of the steps, their compensations, and the endings."""
+
+# No ``from __future__ import annotations``: Temporal reads the types of arguments at run time.
+import asyncio
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from wap import failures
+    from wap.model import (
+        CheckCounts,
+        Ending,
+        Progress,
+        Rows,
+        RunRequest,
+        RunResult,
+        SnapshotMove,
+        StepState,
+    )
+    from wap.saga import Saga, uninterrupted
+    from wap.steps import Audited, Resolved, RunRef, Staged, Steps, Undone
+
+#: Main may move under a run so often before it gives up: each time it is audited once more.
+MAX_REBASES = 50
+#: Planning anew re-reads the source; needed when a replace lost the race.
+MAX_ROUNDS = 10
+
+
+def run_id_of(pipeline: str, first_run_id: str, started_at: datetime) -> str:
+    """The run's name, the same over retries, resets and restarts: it depends on the start only."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", pipeline).strip("-")
+    if not stem[:1].isalpha():
+        stem = f"run-{stem}"
+    return f"{stem}-{started_at:%Y%m%d-%H%M%S}-{first_run_id.replace('-', '')[:8]}"
+
+
+class _RedoError(Exception):
+    """Main moved in a way the staged batch cannot follow; it is planned and written anew."""
+
+
+@workflow.defn
+class WriteAuditPublish:
+    """One run of one pipeline: published, rejected or rolled back, and nothing in between."""
+
+    @workflow.init
+    def __init__(self, request: RunRequest) -> None:
+        info = workflow.info()
+        run_id = run_id_of(request.pipeline, info.first_execution_run_id, info.start_time)
+        self._run = RunRef(run_id=run_id, request=request)
+        self._saga = Saga()
+        self._resolved: Resolved | None = None
+        self._rows = Rows()
+        self._checks = CheckCounts()
+        self._steps: list[StepState] = []
+        self._result: RunResult | None = None
+        self._published: SnapshotMove | None = None
+        self._undo_failures: dict[str, Exception] = {}
+
+    @workflow.query
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        resolved = self._resolved
+        return Progress(
+            run_id=self._run.run_id,
+            table=resolved.table if resolved else None,
+            summary=resolved.summary if resolved else "",
+            bytes=resolved.bytes if resolved else None,
+            steps=tuple(self._steps),
+            result=self._result,
+        )
+
+    @workflow.run
+    async def run(self, request: RunRequest) -> RunResult:
+        """Run all steps; the request is held since ``__init__``.
+
+        Raises:
+            ApplicationError: of type RolledBack, when an error was compensated; its cause is
+                the error. The result is what the ``progress`` query tells.
+            CancelledError: the run was cancelled and compensated.
+        """
+        del request
+        error: BaseException | None = None
+        try:
+            result = await self._attempt()
+        except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - raised again below
+            error = exc
+            await uninterrupted(self._undo())
+            result = self._conclude(Ending.ROLLED_BACK, failures.describe(exc)).model_copy(
+                update={"error_type": failures.type_of(exc)}
+            )
+            if self._published is not None:
+                # The publish had taken effect although its answer never came.
+                error, result = None, self._conclude(Ending.PUBLISHED)
+        self._result = await uninterrupted(self._finish(result))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if error is None:
+            return self._result
+        if isinstance(error, asyncio.CancelledError) or self._cancelled():
+            raise asyncio.CancelledError
+        raise ApplicationError(
+            f"rolled back: {self._result.reason}", type="RolledBack", non_retryable=True
+        ) from error
+
+    async def _attempt(self) -> RunResult:
+        for round_number in range(MAX_ROUNDS):
+            self._run = self._run.model_copy(update={"round": round_number})
+            self._resolved = await self._step(Steps.resolve)
+            if self._resolved.refused is not None:
+                return self._conclude(Ending.REJECTED, self._resolved.refused)
+            if self._resolved.nothing_new:
+                return self._conclude(Ending.PUBLISHED)
+            try:
+                return await self._write_audit_publish()
+            except _RedoError as exc:
+                workflow.logger.info("planning anew: %s", exc)
+                await uninterrupted(self._undo())
+                self._raise_if_cancelled()
+                self._raise_if_not_undone()
+        raise ApplicationError(
+            f"main moved under every one of {MAX_ROUNDS} rounds; run again when it is quieter",
+            non_retryable=True,
+        )
+
+    async def _write_audit_publish(self) -> RunResult:
+        self._saga.undo_with("drop_branch", self._drop_branch)
+        await self._step(Steps.open_branch)
+        staged: Staged = await self._step(Steps.stage, limit=failures.LONG)
+        self._rows = staged.rows
+        if staged.refused is not None:
+            return await self._reject(staged.refused)
+        for _ in range(MAX_REBASES):
+            self._rows = await self._step(Steps.reconcile)
+            audited: Audited = await self._step(Steps.audit, limit=failures.LONG)
+            self._checks = audited.checks
+            if not audited.passed:
+                return await self._reject(audited.reason)
+            await self._step(Steps.seal, audited)
+            if await self._publish(audited):
+                return self._conclude(Ending.PUBLISHED)
+            rebased = await self._step(Steps.rebase)
+            if rebased.redo is not None:
+                raise _RedoError(rebased.redo)
+        raise _RedoError(f"main moved {MAX_REBASES} times while this run was audited")
+
+    async def _publish(self, audited: Audited) -> bool:
+        """Move main; False when it had moved meanwhile. A cancel during it comes too late."""
+        try:
+            self._published = await uninterrupted(
+                self._step(Steps.publish, audited, retry=failures.FORWARD, heed_cancel=False)
+            )
+        except ActivityError as exc:
+            if failures.is_type(exc, "HeadMovedError"):
+                self._raise_if_cancelled()
+                return False
+            raise
+        self._saga.commit()
+        return True
+
+    async def _reject(self, reason: str) -> RunResult:
+        await uninterrupted(self._undo())
+        self._raise_if_cancelled()
+        return self._conclude(Ending.REJECTED, reason)
+
+    def _raise_if_not_undone(self) -> None:
+        """Staging anew on top of a half-removed round would mix two rounds' files."""
+        for name, exc in self._undo_failures.items():
+            raise ApplicationError(f"{name}: {failures.describe(exc)}", non_retryable=True)
+
+    async def _undo(self) -> None:
+        self._undo_failures.update(await self._saga.compensate())
+
+    async def _drop_branch(self) -> None:
+        undone: Undone = await self._step(
+            Steps.drop_branch, retry=failures.FORWARD, heed_cancel=False
+        )
+        if undone.published is not None:
+            self._published = undone.published
+
+    async def _finish(self, result: RunResult) -> RunResult:
+        """Lineage, report and ledger; none of them can change the ending any more."""
+        if not result.nothing_new:
+            try:
+                await self._step(
+                    Steps.record_lineage, result, retry=failures.LINEAGE, heed_cancel=False
+                )
+            except ActivityError as exc:
+                result = _warned(result, f"lineage not recorded: {failures.describe(exc)}")
+        try:
+            closed: RunResult = await self._step(
+                Steps.close, result, retry=failures.FORWARD, heed_cancel=False
+            )
+        except ActivityError as exc:
+            return _warned(result, f"report or ledger not written: {failures.describe(exc)}")
+        return closed
+
+    def _conclude(self, ending: Ending, reason: str = "") -> RunResult:
+        published = ending is Ending.PUBLISHED
+        resolved = self._resolved
+        before = resolved.before if resolved else None
+        nothing_new = published and self._published is None
+        move = self._published or SnapshotMove(before=before, after=before)
+        rows = self._rows
+        if published and not nothing_new:
+            rows = rows.model_copy(update={"published": rows.staged})
+        return RunResult(
+            run_id=self._run.run_id,
+            pipeline=self._run.request.pipeline,
+            table=resolved.table if resolved else "",
+            ending=ending,
+            reason=reason,
+            nothing_new=nothing_new,
+            rows=rows,
+            snapshot=move,
+            checks=self._checks,
+            seconds=(workflow.now() - workflow.info().start_time).total_seconds(),
+            incomplete=tuple(
+                f"{name}: {failures.describe(exc)}" for name, exc in self._undo_failures.items()
+            ),
+        )
+
+    async def _step(
+        self,
+        step: Callable[..., Any],
+        *arguments: Any,
+        limit: timedelta = failures.SHORT,
+        retry: Any = failures.STEP,
+        heed_cancel: bool = True,
+    ) -> Any:
+        """Run one step and note when it began, how long it took and whether it failed."""
+        name = step.__name__
+        state = StepState(name=name, started_at=workflow.now())
+        self._steps.append(state)
+        place = len(self._steps) - 1
+        failed = True
+        try:
+            value = await workflow.execute_activity_method(
+                step,
+                args=[self._run, *arguments],
+                start_to_close_timeout=limit,
+                heartbeat_timeout=timedelta(seconds=self._run.request.heartbeat_seconds),
+                retry_policy=retry,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                summary=self._run.run_id,
+            )
+            failed = False
+        finally:
+            seconds = (workflow.now() - state.started_at).total_seconds()
+            self._steps[place] = state.model_copy(update={"seconds": seconds, "failed": failed})
+        if heed_cancel:
+            # An activity that ends before it hears of the cancel returns as if there were none.
+            self._raise_if_cancelled()
+        return value
+
+    def _cancelled(self) -> bool:
+        return workflow.cancellation_reason() is not None
+
+    def _raise_if_cancelled(self) -> None:
+        if self._cancelled():
+            raise asyncio.CancelledError
+
+
+def _warned(result: RunResult, warning: str) -> RunResult:
+    return result.model_copy(update={"warnings": (*result.warnings, warning)})
