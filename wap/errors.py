@@ -85,3 +85,7 @@ class QueryError(WapError):
 
 class RunNotFoundError(WapError):
     """No run of that id is known."""
+
+
+class RelationError(WapError):
+    """The files of a snapshot cannot be read as a relation: what they hold is not supported."""

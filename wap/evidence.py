@@ -10,8 +10,9 @@ import hashlib
 from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pyiceberg.io import FileIO
 
-from catalog.base import BranchCatalog, FileIO
+from catalog.base import BranchCatalog
 from catalog.errors import UnsealedError
 from catalog.refs import Seal, Snapshot, TableName
 from wap.model import RunFacts

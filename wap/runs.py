@@ -1,9 +1,12 @@
-"""A run's folder: the pinned plan, the books, the report and step facts, until the run is closed."""
+"""A run's folder: the pinned plan, the books, the report and step facts, until it is closed."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -28,8 +31,9 @@ class PinnedPlan(BaseModel):
     """Everything a round of a run goes by, fixed by its first step.
 
     Attributes:
+        started_at: when the round was planned.
         plan: what the source will read; its ``empty`` means nothing new.
-        schema_json: the Iceberg schema wanted for the table, as pyiceberg writes it.
+        wanted_schema: the Iceberg schema wanted for the table, as pyiceberg writes it.
         columns: columns read from the source, in the table's names.
         source_columns: the input's own columns with their types.
         since: the published cursor the plan was made against.
@@ -40,16 +44,33 @@ class PinnedPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    started_at: datetime
     pipeline: Pipeline
     contracts: tuple[ContractText, ...]
     plan: Plan
-    schema_json: str = ""
+    wanted_schema: str = ""
     columns: tuple[str, ...] = ()
     source_columns: tuple[ColumnFact, ...] = ()
     since: Cursor | None = None
     before: int | None = None
     refused: str | None = None
     differences: tuple[str, ...] = ()
+
+    @property
+    def definition(self) -> str:
+        """The pipeline's version as JSON text: its definition and its contracts."""
+        return json.dumps(
+            {
+                "pipeline": self.pipeline.model_dump(mode="json", by_alias=True),
+                "contracts": {c.path: c.text for c in self.contracts},
+            },
+            sort_keys=True,
+        )
+
+    @property
+    def digest(self) -> str:
+        """sha256 hex of :attr:`definition`."""
+        return hashlib.sha256(self.definition.encode()).hexdigest()
 
 
 class Reject(BaseModel):
@@ -72,6 +93,8 @@ class Books(BaseModel):
         expected_candidate: what that must be: published before - replaced + kept + staged.
         rejects: the first rows that were set aside.
         files, bytes: what was written.
+        removed_rows: rows of the published files this run replaces.
+        before_rows: rows main showed when the batch was counted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +103,7 @@ class Books(BaseModel):
     files: int
     bytes: int
     removed_rows: int = 0
+    before_rows: int = 0
     counted: int | None = None
     candidate: int | None = None
     expected_candidate: int | None = None

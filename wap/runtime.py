@@ -90,6 +90,19 @@ def running(folder: Path) -> Server | None:
     return None
 
 
+def has_warm_worker(folder: Path) -> bool:
+    """Whether ``wap up`` keeps a worker: it holds this lock while it lives."""
+    lock = folder / "worker.lock"
+    if not lock.exists():
+        return False
+    with _open_lock(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def stop(folder: Path) -> bool:
     """Stop the project's server; False when none runs. The caller makes sure nobody uses it."""
     server = running(folder)

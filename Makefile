@@ -1,0 +1,57 @@
+# All targets work on a fresh machine with Python >= 3.11, make and PyPI.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXAMPLE := examples/nycflights
+RUNTIME := $(VENV)/.base
+DEV := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check format lint types bench clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): locks/base.txt pyproject.toml | $(BIN)/python
+	@echo "installing the pinned dependencies (about a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/base.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(DEV): locks/dev.txt $(RUNTIME)
+	@echo "installing the pinned development dependencies ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	@touch $@
+
+run: $(RUNTIME) ## stage, audit and publish the 336,776 flights of New York City in 2013
+	@$(BIN)/python $(EXAMPLE)/fetch.py
+	$(BIN)/python run_workflow.py flights --project $(EXAMPLE)
+
+demo: $(RUNTIME) ## a good batch is published, a spoiled one is blocked, the consumer sees no difference
+	@$(BIN)/python $(EXAMPLE)/fetch.py
+	@$(BIN)/python -m examples.demo
+
+test: $(DEV) ## the tests
+	$(BIN)/python -m pytest
+
+check: $(DEV) format lint types test ## all that .ci/run runs: format, lint, import contracts, types, tests
+
+format: $(DEV) ## is everything formatted?
+	$(BIN)/ruff format --check .
+
+lint: $(DEV) ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(DEV) ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(DEV) ## the benchmark table of docs/benchmarks.md, all sides in one run (long)
+	$(BIN)/python -m benchmarks
+
+clean: ## what the examples made, not the environment
+	rm -rf examples/*/.wap examples/*/warehouse examples/*/reports examples/*/lineage

@@ -1,0 +1,247 @@
+"""The steps of the saga, done: each method joins the ports for one step and says what came of it."""
+
+# No ``from __future__ import annotations``: Temporal reads the types of arguments at run time.
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from temporalio import activity
+
+from catalog.base import BranchCatalog, Staging
+from catalog.errors import BranchNotFoundError, RebaseRefusedError
+from catalog.refs import AuditedHead, Branch, Seal, TableName
+from checks.base import Auditor
+from wap import evidence
+from wap.auditing import audit_head, counts_of, reason_of
+from wap.closing import close_run, facts_of_run, publish_result, record_refusal
+from wap.engines.base import Engine
+from wap.errors import BatchRefusedError
+from wap.ledger.base import Ledger
+from wap.lineage.base import LineageSink
+from wap.model import Rows, RunResult, SnapshotMove, StepFacts
+from wap.planning import advanced, make_plan, source_of, was_done
+from wap.project import Project
+from wap.runs import PinnedPlan, RunFolder
+from wap.sources.base import Source
+from wap.steps import (
+    Audited,
+    Opened,
+    Rebased,
+    Resolved,
+    RunRef,
+    Sealed,
+    Staged,
+    Steps,
+    Undone,
+)
+from wap.writing import count_batch, shape_of, write_batch
+
+# A cancel is heard by asking, between two effects, never thrown into the middle of a commit.
+_step = activity.defn(no_thread_cancel_exception=True)
+
+
+@dataclass(frozen=True)
+class Activities(Steps):
+    """The ports of one project; holds no state of a run."""
+
+    project: Project
+    catalog: BranchCatalog
+    engine: Engine
+    auditor: Auditor
+    ledger: Ledger
+    lineage: LineageSink | None
+    memory_limit: str = "400MB"
+
+    def all(self) -> list[Callable[..., Any]]:
+        """The steps, as a worker takes them."""
+        return [getattr(self, name) for name in Steps.__abstractmethods__]
+
+    def record(self, run_id: str, facts: StepFacts) -> None:
+        """Note an attempt's facts in the run's folder."""
+        if facts.name != "close":
+            self._folder(run_id).add_step(facts)
+
+    @_step
+    def resolve(self, run: RunRef) -> Resolved:
+        folder = self._folder(run.run_id)
+        if not folder.has_plan(run.round):
+            folder.pin(run.round, make_plan(self.project, self.catalog, run.request))
+        pinned = folder.plan(run.round)
+        facts = facts_of_run(run, pinned, folder)
+        self.ledger.pipeline(pinned.pipeline.name, facts.pipeline_digest, pinned.definition)
+        self.ledger.start(run.run_id, pinned.pipeline.name, pinned.pipeline.table, facts.started_at)
+        if pinned.refused is not None:
+            record_refusal(run, pinned, folder, pinned.refused, pinned.differences)
+        return Resolved(
+            table=pinned.pipeline.table,
+            pipeline_digest=facts.pipeline_digest,
+            summary=pinned.plan.summary,
+            bytes=pinned.plan.bytes,
+            nothing_new=pinned.plan.empty,
+            refused=pinned.refused,
+            before=pinned.before,
+        )
+
+    @_step
+    def open_branch(self, run: RunRef) -> Opened:
+        pinned = self._pinned(run)
+        staging = self.catalog.open_branch(_branch(run), _table(pinned), shape_of(pinned))
+        return Opened(expected=staging.expected, head=staging.head)
+
+    @_step
+    def stage(self, run: RunRef) -> Staged:
+        pinned, folder = self._pinned(run), self._folder(run.run_id)
+        try:
+            staging, books = write_batch(
+                pinned=pinned,
+                source=self._source(run, pinned),
+                engine=self.engine,
+                catalog=self.catalog,
+                staging=self._staging(run, pinned),
+                folder=folder,
+                number=run.round,
+            )
+        except BatchRefusedError as exc:
+            record_refusal(run, pinned, folder, exc.what, exc.differences)
+            return Staged(head=0, rows=Rows(), files=0, bytes=0, refused=str(exc))
+        return Staged(head=staging.head, rows=books.rows, files=books.files, bytes=books.bytes)
+
+    @_step
+    def reconcile(self, run: RunRef) -> Rows:
+        pinned, folder = self._pinned(run), self._folder(run.run_id)
+        books = count_batch(self.catalog, self._staging(run, pinned), folder.books(run.round))
+        folder.save_books(run.round, books)
+        return books.rows
+
+    @_step
+    def audit(self, run: RunRef) -> Audited:
+        pinned, folder = self._pinned(run), self._folder(run.run_id)
+        staging = self._staging(run, pinned)
+        report = audit_head(
+            run_id=run.run_id,
+            pinned=pinned,
+            books=folder.books(run.round),
+            catalog=self.catalog,
+            staging=staging,
+            auditor=self.auditor,
+            memory_limit=self.memory_limit,
+            temp_directory=self.temp_directory,
+        )
+        folder.save_report(report)
+        return Audited(
+            head=staging.head,
+            expected=staging.expected,
+            passed=report.passed,
+            report_digest=report.digest,
+            checks=counts_of(report),
+            reason=reason_of(report),
+        )
+
+    @_step
+    def seal(self, run: RunRef, audited: Audited) -> Sealed:
+        pinned, folder = self._pinned(run), self._folder(run.run_id)
+        head = self._head(run, audited)
+        staging = self._staging(run, pinned)
+        source = self._source(run, pinned)
+        proof = evidence.Evidence(
+            cursor=advanced(source, self.catalog, _table(pinned), pinned.plan),
+            facts=facts_of_run(
+                run, pinned, folder, publish_result(run, pinned, folder, audited, staging)
+            ),
+            report=folder.report(audited.report_digest).to_json(),
+        )
+        digest = evidence.write(staging.io, staging.location, run.run_id, proof)
+        report = folder.report(audited.report_digest)
+        sealed = self.catalog.seal(
+            head,
+            Seal(
+                run_id=run.run_id,
+                audited=audited.head,
+                contract_digest=report.contract_digest,
+                report_digest=report.digest,
+                source_digest=pinned.plan.digest,
+                notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest},
+            ),
+        )
+        return Sealed(snapshot_id=sealed.id)
+
+    @_step
+    def publish(self, run: RunRef, audited: Audited) -> SnapshotMove:
+        (snapshot,) = self.catalog.publish([self._head(run, audited)])
+        return SnapshotMove(before=audited.expected, after=snapshot.id)
+
+    @_step
+    def rebase(self, run: RunRef) -> Rebased:
+        pinned = self._pinned(run)
+        if was_done(self._source(run, pinned), self.catalog, _table(pinned), pinned.plan):
+            return Rebased(redo="another run published the same input")
+        try:
+            staging = self.catalog.rebase(_branch(run), _table(pinned))
+        except RebaseRefusedError as exc:
+            return Rebased(redo=exc.what)
+        return Rebased(head=staging.head, expected=staging.expected)
+
+    @_step
+    def drop_branch(self, run: RunRef) -> Undone:
+        pinned = self._pinned(run)
+        table = _table(pinned)
+        for snapshot, seal in evidence.seals(self.catalog, table):
+            if seal.run_id == run.run_id:
+                move = SnapshotMove(before=pinned.before, after=snapshot.id)
+                return Undone(removed="nothing: the run is published", published=move)
+        try:
+            staging = self.catalog.staging(_branch(run), table)
+            evidence.discard(staging.io, staging.location, run.run_id)
+        except BranchNotFoundError:
+            published = self.catalog.published(table)
+            if published is not None:
+                evidence.discard(published.io, published.location, run.run_id)
+        dropped = self.catalog.drop(_branch(run), table)
+        return Undone(removed=f"{dropped.files} files, {dropped.bytes:,} bytes")
+
+    @_step
+    def record_lineage(self, run: RunRef, result: RunResult) -> str:
+        folder = self._folder(run.run_id)
+        if self.lineage is None or not folder.has_plan(run.round):
+            return "none"
+        return self.lineage.record(facts_of_run(run, self._pinned(run), folder, result))
+
+    @_step
+    def close(self, run: RunRef, result: RunResult) -> RunResult:
+        return close_run(run, self._folder(run.run_id), self.project, self.ledger, result)
+
+    @property
+    def temp_directory(self) -> Path:
+        """Where engines may spill."""
+        return self.project.state / "tmp"
+
+    def _folder(self, run_id: str) -> RunFolder:
+        return RunFolder(self.project.state, run_id)
+
+    def _pinned(self, run: RunRef) -> PinnedPlan:
+        return self._folder(run.run_id).plan(run.round)
+
+    def _source(self, run: RunRef, pinned: PinnedPlan) -> Source:
+        return source_of(self.project, pinned.pipeline, run.request)
+
+    def _staging(self, run: RunRef, pinned: PinnedPlan) -> Staging:
+        return self.catalog.staging(_branch(run), _table(pinned))
+
+    def _head(self, run: RunRef, audited: Audited) -> AuditedHead:
+        """The audited head with its evidence; the report is read and proved again each time."""
+        return AuditedHead(
+            branch=_branch(run),
+            table=_table(self._pinned(run)),
+            head=audited.head,
+            expected=audited.expected,
+            report=self._folder(run.run_id).report(audited.report_digest),
+        )
+
+
+def _branch(run: RunRef) -> Branch:
+    return Branch.of_run(run.run_id)
+
+
+def _table(pinned: PinnedPlan) -> TableName:
+    return TableName.parse(pinned.pipeline.table)

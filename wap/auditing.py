@@ -1,0 +1,145 @@
+"""The audit step's work: hand the gate a relation pinned to snapshots, and keep its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from checks.gate import judge, refused
+from checks.own import reconcile_check, schema_check
+from pyiceberg.schema import Schema
+
+from catalog.base import BranchCatalog, Staging
+from catalog.refs import TableName
+from checks.base import Auditor
+from checks.contract import Contract, parse_contract
+from checks.report import CheckResult, Outcome, Report
+from wap.model import CheckCounts, CheckFact
+from wap.relations import audit_relation
+from wap.runs import Books, PinnedPlan
+from wap.types import type_text
+
+
+def contracts_of(pinned: PinnedPlan) -> tuple[Contract, ...]:
+    """The contracts as they were when the run began."""
+    return tuple(parse_contract(c.text, c.path) for c in pinned.contracts)
+
+
+def audit_head(
+    *,
+    run_id: str,
+    pinned: PinnedPlan,
+    books: Books,
+    catalog: BranchCatalog,
+    staging: Staging,
+    auditor: Auditor,
+    memory_limit: str,
+    temp_directory: Path,
+) -> Report:
+    """Audit the branch's head as consumers would see it after the publish."""
+    started_at = datetime.now(UTC)
+    contracts = contracts_of(pinned)
+    with audit_relation(
+        catalog,
+        staging,
+        neighbours=_neighbours(catalog, staging.table, contracts),
+        masked=pinned.pipeline.masked,
+        memory_limit=memory_limit,
+        temp_directory=temp_directory,
+    ) as relation:
+        return judge(
+            run_id=run_id,
+            table=str(staging.table),
+            snapshot_id=staging.head,
+            expected=staging.expected,
+            contracts=contracts,
+            relation=relation,
+            auditor=auditor,
+            own=_own_checks(pinned, books, staging),
+            started_at=started_at,
+        )
+
+
+def refuse_batch(
+    *, run_id: str, table: str, pinned: PinnedPlan, what: str, differences: tuple[str, ...]
+) -> Report:
+    """The report of a batch that does not fit its table."""
+    return refused(
+        run_id=run_id,
+        table=table,
+        contracts=contracts_of(pinned),
+        what=what,
+        differences=differences,
+        masked=pinned.pipeline.masked,
+    )
+
+
+def _own_checks(pinned: PinnedPlan, books: Books, staging: Staging) -> tuple[CheckResult, ...]:
+    wanted = Schema.model_validate_json(pinned.wanted_schema)
+    rows = books.rows
+    return (
+        schema_check(
+            {f.name: type_text(f.field_type) for f in wanted.fields},
+            {f.name: type_text(f.field_type) for f in staging.schema.fields},
+        ),
+        reconcile_check(
+            read=rows.read,
+            staged=rows.staged,
+            quarantined=rows.quarantined,
+            deduplicated=rows.deduplicated,
+            discarded=rows.discarded,
+            counted=books.counted,
+            candidate=books.candidate,
+            expected_candidate=books.expected_candidate,
+        ),
+    )
+
+
+def _neighbours(
+    catalog: BranchCatalog, table: TableName, contracts: Sequence[Contract]
+) -> tuple[TableName, ...]:
+    """Published tables whose name a contract mentions; the others need not be loaded."""
+    texts = "\n".join(c.text for c in contracts)
+    return tuple(t for t in catalog.tables() if t != table and t.name in texts)
+
+
+def counts_of(report: Report) -> CheckCounts:
+    """The outcomes, counted."""
+    return CheckCounts(
+        passed=report.count(Outcome.PASSED),
+        failed=report.count(Outcome.FAILED),
+        warned=report.count(Outcome.WARNED),
+        not_evaluated=report.count(Outcome.NOT_EVALUATED),
+    )
+
+
+def facts_of(report: Report) -> tuple[CheckFact, ...]:
+    """The outcomes as ledger and lineage keep them."""
+    return tuple(
+        CheckFact(
+            name=r.name,
+            kind=r.kind,
+            column=r.column,
+            title=r.title,
+            expected=r.expected,
+            measured=r.measured,
+            value=r.value,
+            failing_rows=r.failing_rows,
+            blocking=r.blocking,
+            outcome=r.outcome.value,
+        )
+        for r in report.results
+    )
+
+
+def reason_of(report: Report) -> str:
+    """Why the gate said no, in one line; "" when it did not."""
+    if report.passed:
+        return ""
+    bad = [
+        f"{r.title}: {r.message or r.measured}"
+        for r in report.results
+        if r.outcome in (Outcome.FAILED, Outcome.NOT_EVALUATED)
+    ]
+    return "; ".join([*bad, *report.errors]) or "not every check was evaluated"

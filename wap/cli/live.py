@@ -1,0 +1,218 @@
+"""What a person sees of runs: live steps while they go, and the verdict at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from wap.client import Watched
+from wap.model import Ending, RunResult, StepState
+
+_LABELS = {
+    "resolve": "plan what is new",
+    "open_branch": "open the branch",
+    "stage": "extract and stage",
+    "reconcile": "reconcile rows",
+    "audit": "audit the branch",
+    "seal": "seal the evidence",
+    "publish": "publish",
+    "rebase": "rebase on moved main",
+    "drop_branch": "roll back",
+    "record_lineage": "record lineage",
+    "close": "close",
+}
+_VERDICTS = {
+    Ending.PUBLISHED: ("✔ PUBLISHED", "bold green"),
+    Ending.REJECTED: ("✘ REJECTED", "bold red"),
+    Ending.ROLLED_BACK: ("↩ ROLLED BACK", "bold yellow"),
+    Ending.HELD: ("‖ HELD", "bold magenta"),
+}
+_MB = 1_000_000
+
+
+class LiveRuns:
+    """Shows runs while they go: redrawn in place on a terminal, a line a step elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        """Write to ``console`` (stderr, so that stdout stays clean for results)."""
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=8, transient=False)
+        self._told: set[tuple[str, int]] = set()
+        self._greeted: set[str] = set()
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def changed(self, runs: Sequence[Watched]) -> None:
+        """There is news of the runs."""
+        if self._console.is_terminal:
+            self._live.update(Group(*(_picture(run) for run in runs)))
+        else:
+            for run in runs:
+                self._tell(run)
+
+    def _tell(self, run: Watched) -> None:
+        name = run.request.pipeline
+        if run.progress is None:
+            return
+        if run.progress.summary and name not in self._greeted:
+            self._greeted.add(name)
+            self._console.print(Text(f"{name}: {_heading(run)}"))
+        for number, step in enumerate(run.progress.steps):
+            if step.seconds is not None and (name, number) not in self._told:
+                self._told.add((name, number))
+                mark = "failed" if step.failed else "done"
+                label = _LABELS.get(step.name, step.name)
+                self._console.print(Text(f"{name}: {label} {mark} in {step.seconds:.2f} s"))
+
+
+def _heading(run: Watched) -> str:
+    progress = run.progress
+    if progress is None:
+        return "waiting for a worker"
+    table = f"→ {progress.table}" if progress.table else ""
+    resumed = "taken up where it was left" if run.resumed else ""
+    return "   ".join(part for part in (table, progress.summary, resumed) if part)
+
+
+def _picture(run: Watched) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    for justify in ("left", "left", "right", "left"):
+        grid.add_column(justify=justify)  # type: ignore[arg-type]
+    for step in run.progress.steps if run.progress else ():
+        grid.add_row(*_row(run, step))
+    title = Text.assemble((run.request.pipeline, "bold"), "   ", (_heading(run), "dim"))
+    if run.cancelling and run.result is None:
+        title.append("   cancelling: rolling back …", style="yellow")
+    return Group(title, grid)
+
+
+def _row(run: Watched, step: StepState) -> tuple[RenderableType, ...]:
+    label = Text(_LABELS.get(step.name, step.name))
+    if step.seconds is None:
+        elapsed = (datetime.now(UTC) - step.started_at).total_seconds()
+        return Spinner("dots"), label, Text(f"{max(elapsed, 0):.1f} s"), Text(_numbers(run))
+    mark = Text("✘", "red") if step.failed else Text("✔", "green")
+    return mark, label, Text(f"{step.seconds:.2f} s"), Text("")
+
+
+def _numbers(run: Watched) -> str:
+    numbers = run.numbers
+    parts = []
+    if "rows" in numbers:
+        parts.append(f"{numbers['rows']:,} rows")
+    if numbers.get("bytes_read"):
+        total = run.progress.bytes if run.progress else None
+        of = f" of {total / _MB:,.1f}" if total else ""
+        parts.append(f"{numbers['bytes_read'] / _MB:,.1f}{of} MB read")
+    if numbers.get("bytes_written"):
+        parts.append(f"{numbers['bytes_written'] / _MB:,.1f} MB written")
+    return " · ".join(parts)
+
+
+def print_result(console: Console, result: RunResult, root: Path) -> None:
+    """The verdict and what a person needs next."""
+    text, style = _VERDICTS[result.ending]
+    if result.nothing_new:
+        text = "✔ NOTHING NEW TO PUBLISH"
+    console.print(Text.assemble((text, style), "   ", (result.table, "bold")))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column()
+    grid.add_row("run", Text(result.run_id))
+    if result.reason:
+        grid.add_row("reason", Text(result.reason))
+    grid.add_row("snapshot", Text(_move(result)))
+    if not result.nothing_new:
+        grid.add_row("rows", Text(_rows(result)))
+        grid.add_row("checks", Text(_checks(result)))
+    if result.report:
+        grid.add_row("report", Text(str(_shown(root / result.report))))
+    for warning in result.warnings:
+        grid.add_row("warning", Text(warning, "yellow"))
+    for left in result.incomplete:
+        grid.add_row("left behind", Text(left, "bold red"))
+    grid.add_row("took", Text(f"{result.seconds:.2f} s"))
+    grid.add_row("next", Text(_next(result)))
+    console.print(grid)
+
+
+def _move(result: RunResult) -> str:
+    before = result.snapshot.before or "none"
+    if result.snapshot.after == result.snapshot.before:
+        return f"{before} (main has not moved)"
+    return f"{before} → {result.snapshot.after}"
+
+
+def _rows(result: RunResult) -> str:
+    rows = result.rows
+    parts = [
+        ("read", rows.read), ("staged", rows.staged), ("quarantined", rows.quarantined),
+        ("deduplicated", rows.deduplicated), ("discarded", rows.discarded),
+        ("published", rows.published),
+    ]  # fmt: skip
+    always = {"read", "staged", "quarantined", "published"}
+    return " · ".join(f"{name} {count:,}" for name, count in parts if count or name in always)
+
+
+def _checks(result: RunResult) -> str:
+    counts = result.checks.model_dump()
+    said = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
+    return ", ".join(said) or "none was evaluated"
+
+
+def _next(result: RunResult) -> str:
+    if result.incomplete:
+        return "look at what was left behind; `wap branches` lists it"
+    if result.ending is Ending.REJECTED:
+        return "open the report: it shows each failed check with sample rows; then run again"
+    if result.ending is Ending.ROLLED_BACK:
+        return "mend what the reason names, then run again; nothing of this run is left"
+    return f'wap query "select * from {result.table} limit 5"'
+
+
+def _shown(path: Path) -> Path:
+    """The path as a person would type it from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def result_json(result: RunResult) -> dict[str, object]:
+    """The documented JSON of one run (docs/reports.md)."""
+    return {
+        "run_id": result.run_id,
+        "pipeline": result.pipeline,
+        "table": result.table,
+        "ending": result.ending.value,
+        "nothing_new": result.nothing_new,
+        "reason": result.reason,
+        "rows": result.rows.model_dump(),
+        "snapshot": result.snapshot.model_dump(),
+        "checks": result.checks.model_dump(),
+        "report": result.report,
+        "warnings": list(result.warnings),
+        "incomplete": list(result.incomplete),
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, ensure_ascii=False, default=str))  # noqa: T201 - stdout is the product here

@@ -1,0 +1,105 @@
+"""``wap run`` and ``run_workflow.py``: run pipelines side by side, show them, say the verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wap import planning
+from wap.cli.app import JsonOption, ProjectOption, app, console, messages, open_project
+from wap.cli.live import LiveRuns, print_json, print_result, result_json
+from wap.doors import run_requests
+from wap.errors import ConfigError
+from wap.model import ExitCode, RunRequest
+from wap.project import Project
+from wap.runtime import Server
+
+
+@app.command()
+def run(
+    pipelines: Annotated[
+        list[str] | None, typer.Argument(help="Pipelines to run, side by side.")
+    ] = None,
+    project: ProjectOption = Path(),
+    every: Annotated[bool, typer.Option("--all", help="Every pipeline of the project.")] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Read these files in place of the pipeline's own source."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Start of the data interval, inclusive (ISO 8601).")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(help="End of the data interval, exclusive (ISO 8601).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stage, audit and publish: main moves to exactly what was audited, or nothing changes."""
+    opened = open_project(project)
+    requests = _requests(opened, pipelines or [], every, source or [], start, end)
+    with LiveRuns(messages) as live:
+        watched = run_requests(
+            opened, requests, changed=live.changed, server_found=lambda s: _tell_server(s, as_json)
+        )
+    results = [one.result for one in watched if one.result is not None]
+    if as_json:
+        documents = [result_json(r) for r in results]
+        print_json(documents[0] if len(requests) == 1 else documents)
+    else:
+        for result in results:
+            print_result(console, result, opened.root)
+    raise typer.Exit(max((r.exit_code for r in results), key=_severity, default=ExitCode.USAGE))
+
+
+def _severity(code: ExitCode) -> int:
+    """Of several runs the gravest ending is the exit code."""
+    order = [
+        ExitCode.PUBLISHED, ExitCode.HELD, ExitCode.REJECTED, ExitCode.USAGE,
+        ExitCode.ROLLED_BACK, ExitCode.INCOMPLETE,
+    ]  # fmt: skip
+    return order.index(code)
+
+
+def _requests(
+    project: Project,
+    names: list[str],
+    every: bool,
+    source: list[str],
+    start: str | None,
+    end: str | None,
+) -> list[RunRequest]:
+    if every == bool(names):
+        known = ", ".join(project.pipelines()) or "none yet: `wap init` makes one"
+        raise ConfigError("name the pipelines to run, or give --all", hint=f"there are: {known}")
+    chosen = project.pipelines() if every else list(dict.fromkeys(names))
+    if source and len(chosen) != 1:
+        raise ConfigError("--source goes with one pipeline", hint="run them one by one")
+    if (start is None) != (end is None):
+        raise ConfigError("a data interval has two ends", hint="give both --start and --end")
+    requests = [
+        RunRequest(
+            project=project.id,
+            pipeline=name,
+            inputs=tuple(_absolute(s) for s in source),
+            interval=(start, end) if start is not None and end is not None else None,
+            heartbeat_seconds=project.temporal.heartbeat_seconds,
+        )
+        for name in chosen
+    ]
+    for request in requests:
+        # Before anything is started: a mistake in any file costs nothing but this message.
+        said = planning.declared(project, request.pipeline)
+        planning.interval_of(said.pipeline, request)
+    return requests
+
+
+def _absolute(path: str) -> str:
+    """A path given at the door means what it means where the door was opened."""
+    return path if "://" in path else str(Path(path).absolute())
+
+
+def _tell_server(server: Server, as_json: bool) -> None:
+    if server.ui and not as_json:
+        messages.print(f"[dim]Temporal {server.address}, its pages: {server.ui}[/dim]")

@@ -1,0 +1,192 @@
+"""Starting runs and following them to their end, on whatever Temporal server there is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError, RPCStatusCode
+
+from wap.errors import TemporalUnavailableError
+from wap.model import Ending, Progress, RunRequest, RunResult
+
+#: How often a follower looks; a look costs the server a few milliseconds.
+LOOK_SECONDS = 0.25
+
+CONNECT_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Watched:
+    """One run as its follower sees it.
+
+    Attributes:
+        request: what was asked for.
+        progress: the workflow's own account; None until it has answered once.
+        numbers: rows and bytes of the step that runs, from its heartbeat.
+        resumed: the run was there already (a killed door left it) and is followed to its end.
+        result: set once, at the end.
+    """
+
+    request: RunRequest
+    progress: Progress | None = None
+    numbers: dict[str, int] = field(default_factory=dict)
+    resumed: bool = False
+    cancelling: bool = False
+    result: RunResult | None = None
+
+
+def workflow_id(request: RunRequest) -> str:
+    """The same for the same request: asking again while it runs follows it, never doubles it."""
+    own = json.dumps([request.inputs, request.interval])
+    digest = hashlib.sha256(own.encode()).hexdigest()[:8]
+    return f"wap-{request.project}-{request.pipeline}-{digest}"
+
+
+async def connect(
+    address: str,
+    *,
+    namespace: str = "default",
+    api_key: str | None = None,
+    tls: Any = None,
+) -> Client:
+    """Connect to a Temporal server that may still be starting.
+
+    Raises:
+        TemporalUnavailableError: it did not answer within half a minute.
+    """
+    deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
+    while True:
+        try:
+            client = await Client.connect(
+                address,
+                namespace=namespace,
+                api_key=api_key,
+                tls=tls,
+                data_converter=pydantic_data_converter,
+            )
+            await client.count_workflows("WorkflowType='none'")
+        except (RPCError, RuntimeError) as exc:
+            if asyncio.get_running_loop().time() > deadline or not _starting(exc):
+                raise TemporalUnavailableError(
+                    f"no Temporal server answers: {exc}",
+                    where=address,
+                    hint="check the address and namespace, or unset TEMPORAL_ADDRESS "
+                    "to use the project's own server",
+                ) from exc
+            await asyncio.sleep(0.05)
+        else:
+            return client
+
+
+def _starting(exc: Exception) -> bool:
+    """Whether the error is one that a server in its first second gives."""
+    return not isinstance(exc, RPCError) or exc.status in (
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.NOT_FOUND,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.INVALID_ARGUMENT,
+    )
+
+
+async def start(client: Client, task_queue: str, watched: Watched) -> WorkflowHandle[Any, Any]:
+    """Start the run, or take up the one that runs for the same request."""
+    handle: WorkflowHandle[Any, Any] = await client.start_workflow(
+        "WriteAuditPublish",
+        watched.request,
+        id=workflow_id(watched.request),
+        task_queue=task_queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=f"{watched.request.pipeline}: write, audit, publish",
+        result_type=RunResult,
+        request_eager_start=True,
+    )
+    description = await handle.describe()
+    watched.resumed = description.history_length > _FRESH
+    return handle
+
+
+#: Events of a workflow that has only been started.
+_FRESH = 3
+
+
+async def follow(
+    handle: WorkflowHandle[Any, Any], watched: Watched, changed: Callable[[], None]
+) -> RunResult:
+    """Wait for the end of a run, telling ``changed`` whenever there is news."""
+    looking = asyncio.create_task(_look(handle, watched, changed))
+    try:
+        watched.result = await handle.result()
+    except WorkflowFailureError:
+        watched.result = await _result_of_failed(handle, watched)
+    finally:
+        looking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await looking
+    with contextlib.suppress(RPCError):
+        watched.progress = await _progress(handle)
+    changed()
+    return watched.result
+
+
+async def cancel(handles: Sequence[WorkflowHandle[Any, Any]], watched: Sequence[Watched]) -> None:
+    """Ask runs to roll back; those that are over stay as they are."""
+    for handle, one in zip(handles, watched, strict=True):
+        if one.result is None:
+            one.cancelling = True
+            with contextlib.suppress(RPCError):  # it ended in this very moment
+                await handle.cancel(reason="cancelled at the door")
+
+
+async def _look(
+    handle: WorkflowHandle[Any, Any], watched: Watched, changed: Callable[[], None]
+) -> None:
+    while True:
+        # A worker that is busy, or not there yet, answers a later look.
+        with contextlib.suppress(RPCError):
+            watched.progress = await _progress(handle)
+            watched.numbers = await _numbers(handle)
+            changed()
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _progress(handle: WorkflowHandle[Any, Any]) -> Progress:
+    progress: Progress = await handle.query(
+        "progress", result_type=Progress, rpc_timeout=timedelta(seconds=5)
+    )
+    return progress
+
+
+async def _numbers(handle: WorkflowHandle[Any, Any]) -> dict[str, int]:
+    description = await handle.describe()
+    for pending in description.raw_description.pending_activities:
+        if pending.heartbeat_details.payloads:
+            decoded = await pydantic_data_converter.decode(pending.heartbeat_details.payloads)
+            return dict(decoded[0])
+    return {}
+
+
+async def _result_of_failed(handle: WorkflowHandle[Any, Any], watched: Watched) -> RunResult:
+    """A failed or cancelled workflow tells its result when asked; a terminated one cannot."""
+    with contextlib.suppress(RPCError):
+        watched.progress = await _progress(handle)
+        if watched.progress.result is not None:
+            return watched.progress.result
+    run_id = watched.progress.run_id if watched.progress else handle.id
+    return RunResult(
+        run_id=run_id,
+        pipeline=watched.request.pipeline,
+        table=(watched.progress.table if watched.progress else None) or "",
+        ending=Ending.ROLLED_BACK,
+        reason="the workflow was terminated from outside, so nothing was compensated",
+        incomplete=(f"branch wap/{run_id} and its files may still be there",),
+    )

@@ -1,0 +1,160 @@
+"""The end of a run: its facts put together, the final report written, the ledger told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from checks.render import Story, write_report
+from pyiceberg.schema import Schema
+
+from catalog.base import Staging
+from wap.auditing import counts_of, facts_of, refuse_batch
+from wap.ledger.base import Ledger
+from wap.model import (
+    CheckCounts,
+    ColumnFact,
+    Ending,
+    Rows,
+    RunFacts,
+    RunResult,
+    SnapshotMove,
+)
+from wap.project import Project
+from wap.runs import Books, PinnedPlan, RunFolder
+from wap.steps import Audited, RunRef
+from wap.types import type_text
+
+
+def facts_of_run(
+    run: RunRef, pinned: PinnedPlan, folder: RunFolder, result: RunResult | None = None
+) -> RunFacts:
+    """Everything known about a run so far; without a result, those of a run that goes on."""
+    pipeline = pinned.pipeline
+    report = folder.report() if folder.has_report() else None
+    steps = folder.steps()
+    return RunFacts(
+        result=result
+        or RunResult(
+            run_id=run.run_id,
+            pipeline=pipeline.name,
+            table=pipeline.table,
+            ending=Ending.ROLLED_BACK,
+            reason="running",
+        ),
+        pipeline_digest=pinned.digest,
+        source_kind=pinned.plan.kind,
+        source_location=_location(pinned),
+        source_columns=pinned.source_columns,
+        columns=_columns(pinned),
+        owners=tuple(pipeline.owners),
+        contact=pipeline.contact,
+        write_mode=pipeline.write.mode,
+        inputs=_books(run, folder).inputs,
+        checks=facts_of(report) if report else (),
+        report_digest=report.digest if report else None,
+        contract_digest=report.contract_digest if report else None,
+        steps=steps,
+        started_at=pinned.started_at,
+        ended_at=datetime.now(UTC) if result else None,
+    )
+
+
+def publish_result(
+    run: RunRef, pinned: PinnedPlan, folder: RunFolder, audited: Audited, staging: Staging
+) -> RunResult:
+    """What the seal says of the run: that it is published (only then can it be read)."""
+    rows = folder.books(run.round).rows
+    return RunResult(
+        run_id=run.run_id,
+        pipeline=pinned.pipeline.name,
+        table=pinned.pipeline.table,
+        ending=Ending.PUBLISHED,
+        rows=rows.model_copy(update={"published": rows.staged}),
+        snapshot=SnapshotMove(before=staging.expected),
+        checks=audited.checks,
+        seconds=(datetime.now(UTC) - pinned.started_at).total_seconds(),
+    )
+
+
+def record_refusal(
+    run: RunRef, pinned: PinnedPlan, folder: RunFolder, what: str, differences: tuple[str, ...]
+) -> None:
+    """Keep the report of a batch that does not fit its table."""
+    folder.save_report(
+        refuse_batch(
+            run_id=run.run_id,
+            table=pinned.pipeline.table,
+            pinned=pinned,
+            what=what,
+            differences=differences,
+        )
+    )
+
+
+def close_run(
+    run: RunRef, folder: RunFolder, project: Project, ledger: Ledger, result: RunResult
+) -> RunResult:
+    """Write report and ledger; a run that had nothing to do, or never got a plan, has neither."""
+    if not folder.has_plan(run.round):
+        return result
+    pinned = folder.plan(run.round)
+    if not result.nothing_new:
+        page = project.reports / run.run_id / "report.html"
+        result = result.model_copy(
+            update={
+                "report": str(page.relative_to(project.root)),
+                "checks": counts_of(folder.report()) if folder.has_report() else CheckCounts(),
+            }
+        )
+    facts = facts_of_run(run, pinned, folder, result)
+    if not result.nothing_new:
+        report = folder.report() if folder.has_report() else None
+        write_report(project.reports / run.run_id, report, _story(run, pinned, folder, facts))
+    ledger.finish(facts)
+    folder.remove()
+    return result
+
+
+def _story(run: RunRef, pinned: PinnedPlan, folder: RunFolder, facts: RunFacts) -> Story:
+    books, result = _books(run, folder), facts.result
+    published = result.ending is Ending.PUBLISHED
+    before = books.before_rows
+    return Story(
+        pipeline=pinned.pipeline.name,
+        run_id=run.run_id,
+        table=pinned.pipeline.table,
+        ending=result.ending.value,
+        reason=result.reason,
+        rows=result.rows.model_dump(),
+        before=(result.snapshot.before, before),
+        after=(result.snapshot.after, books.candidate if published else before),
+        inputs=tuple((i.path, i.bytes) for i in books.inputs),
+        rejects=tuple((r.file, r.line, r.reason) for r in books.rejects),
+        steps=tuple((s.name, s.seconds) for s in facts.steps),
+        owners=facts.owners,
+        contact=facts.contact,
+        started_at=facts.started_at,
+        seconds=result.seconds,
+        warnings=(*result.warnings, *result.incomplete),
+    )
+
+
+def _books(run: RunRef, folder: RunFolder) -> Books:
+    if folder.has_books(run.round):
+        return folder.books(run.round)
+    return Books(rows=Rows(), files=0, bytes=0)
+
+
+def _columns(pinned: PinnedPlan) -> tuple[ColumnFact, ...]:
+    if not pinned.wanted_schema:
+        return ()
+    tags = pinned.pipeline.tags
+    return tuple(
+        ColumnFact(name=f.name, type=type_text(f.field_type), tags=tuple(tags.get(f.name, ())))
+        for f in Schema.model_validate_json(pinned.wanted_schema).fields
+    )
+
+
+def _location(pinned: PinnedPlan) -> str:
+    path = pinned.pipeline.source.path
+    return path if isinstance(path, str) else ", ".join(path)

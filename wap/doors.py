@@ -1,0 +1,113 @@
+"""What every door does around a run: server, worker, start, follow, cancel, and leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from temporalio.client import Client
+
+from wap import client as temporal
+from wap import runtime
+from wap.client import Watched
+from wap.model import RunRequest
+from wap.project import Project
+
+
+def run_requests(
+    project: Project,
+    requests: Sequence[RunRequest],
+    *,
+    changed: Callable[[Sequence[Watched]], None],
+    server_found: Callable[[runtime.Server], None],
+) -> list[Watched]:
+    """Run pipelines side by side to their ends; Ctrl-C cancels them and waits for the roll-back.
+
+    Args:
+        changed: told whenever there is news.
+        server_found: told where the server answers, before anything starts.
+
+    Raises:
+        TemporalUnavailableError: no server can be reached or started.
+    """
+    importing = threading.Thread(target=importlib.import_module, args=("wap.worker",))
+    warm = runtime.has_warm_worker(folder_of(project))
+    if not warm:
+        importing.start()  # two seconds of imports, while the server starts beside us
+    with _server(project) as server:
+        server_found(server)
+        if not warm:
+            importing.join()
+        watched = [Watched(request) for request in requests]
+        asyncio.run(_run(project, server, watched, lambda: changed(watched), warm=warm))
+        return watched
+
+
+def folder_of(project: Project) -> Path:
+    """Where the project's own server keeps its database and locks."""
+    return project.state / "temporal"
+
+
+def _server(project: Project) -> contextlib.AbstractContextManager[runtime.Server]:
+    if project.temporal.address is not None:
+        return contextlib.nullcontext(runtime.Server(project.temporal.address))
+    return runtime.embedded(folder_of(project))
+
+
+async def _run(
+    project: Project,
+    server: runtime.Server,
+    watched: Sequence[Watched],
+    changed: Callable[[], None],
+    *,
+    warm: bool,
+) -> None:
+    client = await connect(project, server)
+    async with _worker(project, client, warm=warm):
+        handles = [await temporal.start(client, queue_of(project), one) for one in watched]
+        loop = asyncio.get_running_loop()
+        cancelling: set[asyncio.Task[None]] = set()
+
+        def interrupted() -> None:
+            cancelling.add(loop.create_task(temporal.cancel(handles, watched)))
+            changed()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupted)
+        await asyncio.gather(
+            *(temporal.follow(h, w, changed) for h, w in zip(handles, watched, strict=True))
+        )
+        await asyncio.gather(*cancelling)
+
+
+async def connect(project: Project, server: runtime.Server) -> Client:
+    """A client for the project's server."""
+    settings = project.temporal
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    return await temporal.connect(
+        server.address, namespace=settings.namespace, api_key=key, tls=settings.tls or None
+    )
+
+
+@asynccontextmanager
+async def _worker(project: Project, client: Client, *, warm: bool) -> AsyncIterator[None]:
+    """Our own worker, unless ``wap up`` keeps a warm one."""
+    if warm:
+        yield
+        return
+    from wap import worker  # noqa: PLC0415 - heavy; imported beside the server's start
+
+    with worker.open_activities(project) as activities:
+        async with worker.make_worker(client, queue_of(project), activities):
+            yield
+
+
+def queue_of(project: Project) -> str:
+    """The queue that the project's runs and workers meet at."""
+    return f"wap-{project.id}"

@@ -1,0 +1,63 @@
+"""The one place where ports meet adapters: builds the steps of a project and the worker for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+
+from checks.soda import SodaAuditor
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from catalog import open_catalog
+from wap.activities import Activities
+from wap.attempts import AttemptInterceptor
+from wap.engines.arrow import ArrowEngine
+from wap.ledger import open_ledger
+from wap.lineage import open_lineage
+from wap.project import Project
+from wap.workflow import WriteAuditPublish
+
+#: Short steps of many runs may overlap; rows are streamed, so memory grows by budget only.
+PARALLEL_STEPS = 4
+
+
+@contextmanager
+def open_activities(project: Project) -> Iterator[Activities]:
+    """The steps of a project over its configured adapters."""
+    with ExitStack() as stack:
+        ledger = open_ledger(project.ledger.url)
+        stack.callback(ledger.close)
+        ledger.migrate()
+        (project.state / "tmp").mkdir(parents=True, exist_ok=True)
+        yield Activities(
+            project=project,
+            catalog=open_catalog(project.catalog.kind, project.name, project.catalog_properties),
+            engine=ArrowEngine(
+                memory_budget=project.engine.memory, temp_directory=project.state / "tmp"
+            ),
+            auditor=SodaAuditor(sample_rows=project.audit.sample_rows),
+            ledger=ledger,
+            lineage=open_lineage(project.lineage, project.root),
+            memory_limit=project.audit.memory,
+        )
+
+
+def make_worker(client: Client, queue: str, activities: Activities) -> Worker:
+    """A worker for the project; run it with ``async with``."""
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=[WriteAuditPublish],
+        activities=activities.all(),
+        activity_executor=ThreadPoolExecutor(PARALLEL_STEPS, "wap-step"),
+        max_concurrent_activities=PARALLEL_STEPS,
+        interceptors=[AttemptInterceptor(record=activities.record)],
+        # A dead worker's private queue is given up soon, so that the next one can take over.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        default_heartbeat_throttle_interval=timedelta(milliseconds=500),
+        graceful_shutdown_timeout=timedelta(seconds=5),
+    )
