@@ -1,0 +1,233 @@
+"""Snapshots as relations: DuckDB views over exactly the files of a snapshot, nothing cached."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import duckdb
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.schema import Schema
+
+from catalog.base import BranchCatalog, Scan, Staging
+from catalog.errors import CatalogUnavailableError, TableNotFoundError
+from catalog.refs import TableName
+from checks.base import Relation
+from wap.errors import RelationError
+from wap.field_map import check_names, columns_by_id, duckdb_type, literal, quoted
+from wap.remote_files import serve
+from wap.type_texts import type_text
+
+#: Names that DuckDB keeps for itself; a view in a schema of that name cannot be reached.
+_RESERVED = frozenset({"memory", "system", "temp", "information_schema", "pg_catalog"})
+
+_GLOB = re.compile(r"[*?[]")
+
+
+def connect(
+    *, temp_directory: Path, memory_limit: str = "400MB", threads: int = 2
+) -> duckdb.DuckDBPyConnection:
+    """A private in-memory database that spills to ``temp_directory`` and installs nothing.
+
+    Args:
+        temp_directory: made if missing; each connection spills into its own folder in it, which
+            DuckDB makes at the first spill and removes at the end.
+        memory_limit: of DuckDB's buffers, for example ``400MB``.
+        threads: worker threads.
+
+    Raises:
+        RelationError: the folder cannot be made, or DuckDB does not know the limit.
+    """
+    try:
+        temp_directory.mkdir(parents=True, exist_ok=True)
+        # mktemp, not mkdtemp: DuckDB removes only the folder it made itself.
+        spill = tempfile.mktemp(prefix="spill-", dir=temp_directory)  # noqa: S306 - see above
+        con = duckdb.connect(
+            config={
+                "memory_limit": memory_limit,
+                "threads": threads,
+                "temp_directory": spill,
+                "preserve_insertion_order": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "allow_community_extensions": False,
+            }
+        )
+        con.execute("SET TimeZone = 'UTC'")
+    except (OSError, duckdb.Error) as exc:
+        raise RelationError(
+            f"no DuckDB connection: {exc}", where=str(temp_directory), hint="check the settings"
+        ) from exc
+    return con
+
+
+def create_view(con: duckdb.DuckDBPyConnection, schema: str, name: str, scan: Scan) -> list[str]:
+    """Make the view ``schema.name`` over the scan's own files, read by Iceberg field id.
+
+    Returns:
+        The paths that a query of it opens, as DuckDB sees them.
+
+    Raises:
+        RelationError: delete files, files that are not Parquet or carry no field ids, a type or
+            name DuckDB does not have, a file that is missing.
+        CatalogUnavailableError: storage other than the local disk does not answer.
+    """
+    where = f"{schema}.{name}"
+    if schema.casefold() in _RESERVED:
+        raise RelationError(
+            f"namespace {schema!r} is a name DuckDB keeps for itself",
+            where=where,
+            hint="publish the table in another namespace",
+        )
+    _check_files(scan.files, where)
+    paths = _paths(con, scan)
+    _check_field_ids(con, paths, where)
+    try:
+        con.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+        con.execute(f"CREATE VIEW {quoted(schema)}.{quoted(name)} AS {_select(scan, paths)}")
+    except duckdb.Error as exc:
+        raise RelationError(f"cannot make the view: {exc}", where=where) from exc
+    return paths
+
+
+@contextmanager
+def audit_relation(
+    catalog: BranchCatalog,
+    staging: Staging,
+    *,
+    temp_directory: Path,
+    source: str = "wap",
+    neighbours: Sequence[TableName] = (),
+    masked: frozenset[str] = frozenset(),
+    memory_limit: str = "400MB",
+    threads: int = 2,
+) -> Iterator[Relation]:
+    """What an audit looks at, in a connection of its own that ends with the ``with`` block.
+
+    The candidate is pinned to ``staging.head`` and the published table to ``staging.expected``.
+
+    Raises:
+        RelationError: see :func:`create_view`.
+        TableNotFoundError: a snapshot is gone, or a neighbour is not published.
+        BranchNotFoundError: the branch is gone.
+    """
+    table = staging.table
+    schema = ".".join(table.namespace)
+    candidate = catalog.scan(table, staging.head, staging.branch)
+    views = {
+        table.name: candidate,
+        f"{table.name}__batch": catalog.batch(staging),
+        f"{table.name}__published": _published(catalog, staging, candidate.schema),
+    }
+    con = connect(temp_directory=temp_directory, memory_limit=memory_limit, threads=threads)
+    try:
+        for name, scan in views.items():
+            create_view(con, schema, name, scan)
+        for neighbour in neighbours:
+            create_view(
+                con, ".".join(neighbour.namespace), neighbour.name, _main(catalog, neighbour)
+            )
+        yield Relation(
+            connection=con,
+            source=source,
+            schema=schema,
+            table=table.name,
+            columns={f.name: type_text(f.field_type) for f in candidate.schema.fields},
+            rows={name: scan.rows for name, scan in views.items()},
+            masked=masked,
+        )
+    finally:
+        con.close()
+
+
+def _published(catalog: BranchCatalog, staging: Staging, schema: Schema) -> Scan:
+    """What consumers see now; no rows, in the candidate's columns, when that is nothing."""
+    if staging.expected is None:
+        return Scan(schema=schema, files=(), io=staging.io)
+    return catalog.scan(staging.table, staging.expected)
+
+
+def _main(catalog: BranchCatalog, table: TableName) -> Scan:
+    published = catalog.published(table)
+    if published is None:
+        raise TableNotFoundError("not published", where=str(table), hint="publish it first")
+    return catalog.scan(table, published.snapshot.id)
+
+
+def _check_files(files: Sequence[DataFile], where: str) -> None:
+    for file in files:
+        if file.content is not DataFileContent.DATA:
+            raise RelationError(
+                f"the snapshot has delete files: {file.file_path}",
+                where=where,
+                hint="rewrite the table copy-on-write; no run of ours writes delete files",
+            )
+        if file.file_format is not FileFormat.PARQUET:
+            raise RelationError(f"not a Parquet file: {file.file_path}", where=where)
+
+
+def _check_field_ids(con: duckdb.DuckDBPyConnection, paths: list[str], where: str) -> None:
+    """Refuse files without field ids: every column of theirs would silently read as null."""
+    if not paths:
+        return
+    try:
+        without = con.execute(
+            "SELECT file_name FROM parquet_schema($1)"
+            " GROUP BY file_name HAVING count(field_id) = 0 LIMIT 1",
+            [paths],
+        ).fetchall()
+    except duckdb.Error as exc:
+        what = f"cannot read a data file: {exc}"
+        if con.list_filesystems():
+            raise CatalogUnavailableError(what, where=where) from exc
+        raise RelationError(what, where=where) from exc
+    if without:
+        raise RelationError(
+            f"the file carries no Iceberg field ids: {without[0][0]}",
+            where=where,
+            hint="it was added by another tool; write its rows through a pipeline",
+        )
+
+
+def _select(scan: Scan, paths: list[str]) -> str:
+    if paths:
+        files = ", ".join(map(literal, paths))
+        return (
+            f"SELECT * FROM read_parquet([{files}], schema = {columns_by_id(scan.schema)},"  # noqa: S608 - literals by sqlglot
+            f" hive_partitioning = false, explicit_cardinality = {max(scan.rows, 1)})"
+        )
+    check_names(scan.schema.fields, "the table")
+    columns = ", ".join(
+        f"CAST(NULL AS {duckdb_type(f.field_type)}) AS {quoted(f.name)}" for f in scan.schema.fields
+    )
+    return f"SELECT {columns} WHERE false"
+
+
+def _paths(con: duckdb.DuckDBPyConnection, scan: Scan) -> list[str]:
+    remote = [f for f in scan.files if _local(f.file_path) is None]
+    prefix = serve(con, scan.io, remote) if remote else ""
+    return [
+        f"{prefix}{f.file_path}" if (path := _local(f.file_path)) is None else _escaped(path)
+        for f in scan.files
+    ]
+
+
+def _local(location: str) -> str | None:
+    """The path on this machine's disk; None for a location elsewhere."""
+    parts = urlsplit(location)
+    if parts.scheme == "":
+        return location
+    if parts.scheme != "file":
+        return None
+    # Not parts.path: a "#" or "?" in a file's name would end it.
+    path = location[len("file:") :]
+    return path.removeprefix("//").removeprefix("localhost") if path.startswith("//") else path
+
+
+def _escaped(path: str) -> str:
+    """The path as a pattern that matches it alone: DuckDB takes every path for a glob."""
+    return _GLOB.sub(lambda m: f"[{m.group()}]", path)
