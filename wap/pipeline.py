@@ -4,62 +4,116 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from catalog.errors import CatalogConfigError
+from catalog.refs import TableName
+from wap.complaints import config_error
+from wap.errors import ConfigError
+from wap.located import Document, read_text, read_yaml
 
 _TRANSFORM = re.compile(
     r"(?P<name>identity|year|month|day|hour|bucket|truncate)"
-    r"\((?:(?P<arg>\d+),\s*)?(?P<column>.+)\)"
+    r"\((?:(?P<arg>[1-9]\d*),\s*)?(?P<column>.+)\)"
 )
 
 
 class Section(BaseModel):
     """Base of all sections: an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
+    )
+
+    #: Fields that are not keys of the file.
+    unwritten: ClassVar[frozenset[str]] = frozenset()
 
 
 class FilesSource(Section):
-    """Files, local or behind an fsspec URL.
-
-    Attributes:
-        path: a path or glob inside the project, or a URL such as ``s3://bucket/in/*.parquet``.
-        format: of the files, before compression.
-        compression: of each file; ``auto`` looks at the name's ending.
-        delimiter, quote, header, null: how csv and tsv are read.
-        encoding: of the text.
-        malformed: what a row that cannot be read does: ``fail`` ends the run (default),
-            ``set_aside`` counts it and keeps it with file, line and reason.
-    """
+    """Files, local or behind an fsspec URL."""
 
     kind: Literal["files"]
     path: str | list[str]
+    """A path or glob inside the project, or a URL such as `s3://bucket/in/*.parquet`; or a list."""
     format: Literal["csv", "tsv", "json", "ndjson", "parquet"]
+    """Format of the files, before compression."""
     compression: Literal["auto", "none", "gzip", "zip", "zstd"] = "auto"
+    """Compression of each file; `auto` looks at the name's ending."""
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    """Between two fields of csv; the default is a comma (tsv: a tab)."""
     quote: str = Field(default='"', max_length=1)
+    """Around a field of csv that holds a delimiter; empty: nothing is quoted."""
     header: bool = True
+    """Whether the first line of csv names the columns."""
     null: list[str] = Field(default_factory=lambda: [""])
+    """Texts of csv that stand for null."""
     encoding: str = "utf-8"
+    """Encoding of the text."""
     malformed: Literal["fail", "set_aside"] = "fail"
+    """A row that cannot be read: `fail` ends the run; `set_aside` counts it, keeps it with file,
+    line and reason, and leaves it out."""
+
+    @field_validator("path")
+    @classmethod
+    def _some_path(cls, value: str | list[str]) -> str | list[str]:
+        paths = [value] if isinstance(value, str) else value
+        if not paths or not all(p.strip() for p in paths):
+            msg = "at least one path is needed, and none may be empty"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            "".encode(value)
+        except LookupError as exc:
+            msg = f"{value!r} is not an encoding"
+            raise ValueError(msg) from exc
+        return value
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """:attr:`path` as several, in the order written."""
+        return (self.path,) if isinstance(self.path, str) else tuple(self.path)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the format carries no types, so that an inferred type is only a guess."""
+        return self.format != "parquet"
 
 
 class Write(Section):
-    """How the batch changes the table.
-
-    Attributes:
-        mode: ``append`` adds rows; ``replace`` puts them in place of all rows, of those that
-            match ``where``, or of the run's data interval on ``interval``.
-        keys: columns that identify a row.
-        where: Iceberg row filter of what ``replace`` replaces, ``carrier = 'AA'``.
-        interval: column that the run's data interval bounds.
-    """
+    """How the batch changes the table."""
 
     mode: Literal["append", "replace", "merge", "history"]
+    """`append` adds rows; `replace` puts them in place of all rows, of those that match `where`,
+    or of the run's data interval on `interval`."""
     keys: list[str] = Field(default_factory=list)
+    """Columns that identify a row."""
     where: str | None = None
+    """Iceberg row filter of what `replace` replaces, `carrier = 'AA'`."""
     interval: str | None = None
+    """Column that the run's data interval bounds."""
+
+    @field_validator("where")
+    @classmethod
+    def _row_filter(cls, value: str | None) -> str | None:
+        if value is not None:
+            # pyparsing's grammar is only built when a filter is there to be read.
+            from pyiceberg.expressions import parser  # noqa: PLC0415 - see above
+            from pyparsing import ParseException  # noqa: PLC0415 - see above
+
+            try:
+                parser.parse(value)
+            except (ParseException, ValueError) as exc:
+                msg = f"{value!r} is not a row filter; write carrier = 'AA' and year >= 2013"
+                raise ValueError(msg) from exc
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Write:
@@ -76,53 +130,80 @@ class Write(Section):
 
 
 class Schema(Section):
-    """What columns there are.
-
-    Attributes:
-        on_change: what a column does that appears, or is missing, in the input: ``strict``
-            rejects the batch; ``evolve`` adds it to the table (a missing one is null);
-            ``ignore`` leaves it out (a missing one is null).
-        columns: Iceberg types by name; a column not listed has the type inferred. Nested:
-            ``list<string>``, ``struct<a: int, b: string>``, ``map<string, long>``.
-        required: columns that may never be null.
-    """
+    """What columns there are."""
 
     on_change: Literal["strict", "evolve", "ignore"] = "strict"
+    """A column that appears, or is missing, in the input: `strict` rejects the batch; `evolve`
+    adds it to the table (a missing one is null); `ignore` leaves it out (a missing one is null)."""
     columns: dict[str, str] = Field(default_factory=dict)
+    """Iceberg types by column name; a column not listed has the type inferred. Nested types:
+    `list<string>`, `struct<a: int, b: string>`, `map<string, long>`."""
     required: list[str] = Field(default_factory=list)
+    """Columns that may never be null."""
+
+    @field_validator("columns")
+    @classmethod
+    def _iceberg_types(cls, value: dict[str, str]) -> dict[str, str]:
+        # pyiceberg is only needed where types are declared.
+        from wap.type_texts import TypeTextError, parse_type  # noqa: PLC0415 - see above
+
+        for name, text in value.items():
+            try:
+                parse_type(text)
+            except TypeTextError as exc:
+                msg = f"{name}: {exc}"
+                raise ValueError(msg) from exc
+        return value
 
 
 class Freshness(Section):
-    """How old the published table may get before ``wap status`` says it is late."""
+    """How old the published table may get."""
 
     max_age_hours: float = Field(gt=0)
+    """Age in hours from which `wap status` says that the table is late."""
 
 
 class Pipeline(Section):
-    """One table's pipeline.
+    """One table's pipeline."""
 
-    Attributes:
-        name: the file's name without its ending; not written in the file.
-        table: ``namespace.table``.
-        partitioning: Iceberg transforms, ``day(ts)``, ``bucket(16, id)``, or a bare column.
-        contracts: contract files, relative to the project; at least one.
-        owners, contact: who answers for the data.
-        tags: tags by column; ``pii`` masks its values in every report.
-    """
+    unwritten: ClassVar[frozenset[str]] = frozenset({"name"})
 
-    name: str
+    name: SkipJsonSchema[str]
+    """The file's name without its ending; not written in the file."""
     table: str
+    """`namespace.table`."""
     description: str = ""
+    """What the table holds, for people."""
     source: FilesSource
+    """Where the rows come from."""
     write: Write
+    """How a batch changes the table."""
     columns: Schema = Field(default_factory=Schema, alias="schema")
+    """What columns there are, and what happens when the input's change."""
     partitioning: list[str] = Field(default_factory=list)
+    """Iceberg transforms: `day(ts)`, `bucket(16, id)`, or a bare column."""
     contracts: list[str] = Field(min_length=1)
+    """Contract files, relative to the project; at least one, for nothing is published unchecked."""
     owners: list[str] = Field(default_factory=list)
+    """Who answers for the data."""
     contact: str | None = None
+    """Where to reach them: an address, a channel."""
     tags: dict[str, list[str]] = Field(default_factory=dict)
+    """Tags by column; `pii` masks the column's values in every report."""
     freshness: Freshness | None = None
+    """How old the published table may get."""
     engine: Literal["arrow"] = "arrow"
+    """What writes the data files."""
+
+    @field_validator("table")
+    @classmethod
+    def _table_name(cls, value: str) -> str:
+        try:
+            TableName.parse(value)
+        except CatalogConfigError as exc:
+            msg = f"{exc.what}; {exc.hint}"
+            raise ValueError(msg) from exc
+        return value
 
     @field_validator("partitioning")
     @classmethod
@@ -130,6 +211,19 @@ class Pipeline(Section):
         for text in value:
             split_transform(text)
         return value
+
+    @field_validator("contracts")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        if twice := sorted({c for c in value if value.count(c) > 1}):
+            msg = f"named twice: {', '.join(twice)}"
+            raise ValueError(msg)
+        return value
+
+    @property
+    def table_name(self) -> TableName:
+        """:attr:`table`, parsed."""
+        return TableName.parse(self.table)
 
     @property
     def digest(self) -> str:
@@ -150,7 +244,7 @@ def split_transform(text: str) -> tuple[str, str]:
     """
     match = _TRANSFORM.fullmatch(text.strip())
     if match is None:
-        if "(" in text:
+        if "(" in text or not text.strip():
             msg = f"{text!r} is not a partition transform; write day(column) or bucket(16, column)"
             raise ValueError(msg)
         return text.strip(), "identity"
@@ -159,3 +253,54 @@ def split_transform(text: str) -> tuple[str, str]:
         msg = f"{text!r}: bucket and truncate take a number first, the others take none"
         raise ValueError(msg)
     return column, f"{name}[{arg}]" if arg else name
+
+
+def parse_pipeline(text: str, name: str, shown: str) -> tuple[Pipeline, Document]:
+    """Read a pipeline from its YAML text; ``shown`` is the file's name in messages.
+
+    Raises:
+        ConfigError: not YAML, an unknown key, a bad value: with file, line and a hint.
+    """
+    document = read_yaml(text, shown)
+    if "name" in document.data:
+        raise ConfigError(
+            "unknown key 'name'",
+            where=document.where(("name",)),
+            hint="a pipeline is named by its file",
+        )
+    if "columns" in document.data:  # the attribute's name; the key is ``schema``
+        raise ConfigError(
+            "unknown key 'columns'",
+            where=document.where(("columns",)),
+            hint="write schema: {columns: {…}}",
+        )
+    try:
+        pipeline = Pipeline.model_validate({**document.data, "name": name})
+    except ValidationError as exc:
+        raise config_error(exc, Pipeline, document.where) from exc
+    return pipeline, document
+
+
+def load_pipeline(path: Path, name: str, *, shown: str | None = None) -> Pipeline:
+    """Read a pipeline file.
+
+    Args:
+        path: the file.
+        name: the pipeline's name.
+        shown: the file's name in messages; by default its folder and name.
+
+    Raises:
+        ConfigError: see :func:`parse_pipeline`; or the file cannot be read.
+    """
+    shown = shown or f"{path.parent.name}/{path.name}"
+    return parse_pipeline(read_text(path, shown), name, shown)[0]
+
+
+def pipeline_schema() -> dict[str, Any]:
+    """The JSON Schema of a pipeline file, for editors; committed as docs/pipeline.schema.json."""
+    schema = Pipeline.model_json_schema(by_alias=True)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Pipeline",
+    }

@@ -1,0 +1,234 @@
+"""A project: a folder with ``wap.toml``, ``pipelines/*.yml`` and ``contracts/*.yml``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from wap.complaints import suggestion
+from wap.errors import ConfigError
+from wap.layers import settings_of
+from wap.located import Loc, read_text, read_toml
+from wap.paths import inside, resolved_location, resolved_sqlite, without_password
+from wap.pipeline import Pipeline, parse_pipeline
+from wap.settings import (
+    AuditSection,
+    CatalogSection,
+    EngineSection,
+    LedgerSection,
+    LineageSection,
+    RejectedSection,
+    Settings,
+    TemporalSection,
+)
+
+SETTINGS_FILE = "wap.toml"
+_ENDINGS = (".yml", ".yaml")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Project:
+    """One project folder and the settings that hold for it.
+
+    Attributes:
+        root: the folder, absolute and without links.
+        settings: as :func:`load_project` put them together; paths in them are resolved.
+    """
+
+    root: Path
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """What it is called; letters, digits, ``_`` and ``-``."""
+        return self.settings.project.name or _as_name(self.root.name)
+
+    @cached_property
+    def id(self) -> str:
+        """12 hex digits that stay the same on every machine that works on the same tables.
+
+        A run is known to Temporal under it. Two clones that share a catalog share their runs,
+        so that starting one twice is one run; two folders with catalogs of their own do not.
+        So it is made of the name, the catalog and the warehouse, not of the folder's path, and
+        a changed password does not change it.
+        """
+        catalog = self.settings.catalog
+        parts = (self.name, catalog.kind, without_password(catalog.uri), catalog.warehouse)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def state(self) -> Path:
+        """What the product keeps for itself; not for people, and not for version control."""
+        return self.root / ".wap"
+
+    @property
+    def reports(self) -> Path:
+        """One folder of reports per run."""
+        return self.root / "reports"
+
+    @property
+    def catalog(self) -> CatalogSection:
+        """The settings under ``[catalog]``."""
+        return self.settings.catalog
+
+    @property
+    def catalog_properties(self) -> dict[str, str]:
+        """What pyiceberg needs to open the catalog; may hold secrets, so not for messages."""
+        catalog = self.settings.catalog
+        own = {"type": catalog.type, "uri": catalog.uri, "warehouse": catalog.warehouse}
+        return {**catalog.properties, **own}
+
+    @property
+    def ledger(self) -> LedgerSection:
+        """The settings under ``[ledger]``."""
+        return self.settings.ledger
+
+    @property
+    def lineage(self) -> LineageSection:
+        """The settings under ``[lineage]``; ``folder`` is an absolute path."""
+        return self.settings.lineage
+
+    @property
+    def temporal(self) -> TemporalSection:
+        """The settings under ``[temporal]``."""
+        return self.settings.temporal
+
+    @property
+    def engine(self) -> EngineSection:
+        """The settings under ``[engine]``."""
+        return self.settings.engine
+
+    @property
+    def audit(self) -> AuditSection:
+        """The settings under ``[audit]``."""
+        return self.settings.audit
+
+    @property
+    def rejected(self) -> RejectedSection:
+        """The settings under ``[rejected]``."""
+        return self.settings.rejected
+
+    def pipelines(self) -> list[str]:
+        """Names of all pipelines, sorted; the files are not read.
+
+        Raises:
+            ConfigError: a file's name cannot name a pipeline, or two files have one name.
+        """
+        return sorted(self._pipeline_files())
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Read one pipeline; its contracts are there, though not yet read.
+
+        Raises:
+            ConfigError: no such pipeline, or not a valid one: with file, line and hint.
+        """
+        files = self._pipeline_files()
+        if name not in files:
+            raise ConfigError(
+                f"there is no pipeline {name!r}",
+                where=str(self.root / "pipelines"),
+                hint=suggestion(name, files) if files else "wap init FILE makes the first one",
+            )
+        shown = f"pipelines/{files[name].name}"
+        text = read_text(inside(self.root, shown, where=shown), shown)
+        pipeline, document = parse_pipeline(text, name, shown)
+        for index, contract in enumerate(pipeline.contracts):
+            self._contract(contract, document.where(("contracts", index)))
+        return pipeline
+
+    def contract_text(self, path: str) -> str:
+        """A contract's text; ``path`` is relative to the project.
+
+        Raises:
+            ConfigError: not there, not UTF-8, or outside the project.
+        """
+        return read_text(self._contract(path, path), path)
+
+    def _pipeline_files(self) -> dict[str, Path]:
+        folder = self.root / "pipelines"
+        files: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.suffix not in _ENDINGS or path.name.startswith("."):
+                continue
+            shown = f"pipelines/{path.name}"
+            if not _NAME.fullmatch(path.stem):
+                raise ConfigError(
+                    f"{path.stem!r} cannot name a pipeline",
+                    where=shown,
+                    hint="use letters, digits, _ and -",
+                )
+            if path.stem in files:
+                raise ConfigError(f"two files declare the pipeline {path.stem!r}", where=shown)
+            files[path.stem] = path
+        return files
+
+    def _contract(self, path: str, where: str) -> Path:
+        found = inside(self.root, path, where=where)
+        if not found.is_file():
+            folder = self.root / "contracts"
+            known = [f"contracts/{p.name}" for e in _ENDINGS for p in folder.glob(f"*{e}")]
+            raise ConfigError(
+                f"there is no contract {path!r}", where=where, hint=suggestion(path, known)
+            )
+        return found
+
+
+def load_project(
+    folder: Path, env: Mapping[str, str], overrides: Mapping[str, str] | None = None
+) -> Project:
+    """Open a project folder.
+
+    Args:
+        folder: holds ``wap.toml``.
+        env: the process's environment.
+        overrides: flags by dotted key, ``{"catalog.uri": …}``.
+
+    Raises:
+        ConfigError: no such folder or file, an unknown key, a bad value, a path that leaves the
+            project: with file and line, variable or flag, and the nearest known key.
+    """
+    try:
+        root = folder.resolve(strict=True)
+    except OSError as exc:
+        raise ConfigError("there is no such folder", where=str(folder)) from exc
+    if not (root / SETTINGS_FILE).is_file():
+        raise ConfigError(
+            f"not a project: it has no {SETTINGS_FILE}",
+            where=str(folder),
+            hint="name the project's folder by --project, or make one by wap init FILE",
+        )
+    text = read_text(root / SETTINGS_FILE, SETTINGS_FILE)
+    settings, where = settings_of(read_toml(text, SETTINGS_FILE), env, overrides or {})
+    return Project(root, _resolved(settings, root, where))
+
+
+def _resolved(settings: Settings, root: Path, where: Callable[[Loc], str]) -> Settings:
+    """The same settings with every relative path made absolute, and proved to be inside."""
+
+    def database(section: str, key: str, url: str) -> str:
+        return resolved_sqlite(url, root, where=where((section, key)))
+
+    warehouse = resolved_location(
+        settings.catalog.warehouse, root, where=where(("catalog", "warehouse"))
+    )
+    uri = database("catalog", "uri", settings.catalog.uri)
+    url = database("ledger", "url", settings.ledger.url)
+    folder = inside(root, settings.lineage.folder, where=where(("lineage", "folder")))
+    return settings.model_copy(
+        update={
+            "catalog": settings.catalog.model_copy(update={"uri": uri, "warehouse": warehouse}),
+            "ledger": settings.ledger.model_copy(update={"url": url}),
+            "lineage": settings.lineage.model_copy(update={"folder": str(folder)}),
+        }
+    )
+
+
+def _as_name(folder: str) -> str:
+    """A folder's name made into a project's: letters, digits, ``_`` and ``-``."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", folder).strip("-_")
+    return name if name and name[0].isalpha() else f"project-{name}".rstrip("-")

@@ -1,0 +1,159 @@
+"""The settings of a project: the sections of ``wap.toml``, their defaults and their units."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B)", re.IGNORECASE)
+_POWERS = "KMGT"
+#: Below this nothing runs; such a size is a slip (400 for 400MB).
+_LEAST = 64_000_000
+
+
+def size_in_bytes(text: str) -> int:
+    """Bytes of ``400MB`` (10⁶) or ``1GiB`` (2³⁰).
+
+    Raises:
+        ValueError: not such a text, or less than 64MB.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        msg = f"{text!r} is not a size; write 400MB or 1GiB"
+        raise ValueError(msg)
+    unit = match["unit"].upper()
+    base = 1024 if "I" in unit else 1000
+    size = int(float(match["number"]) * base ** (_POWERS.index(unit[0]) + 1))
+    if size < _LEAST:
+        msg = f"{text!r} is less than 64MB, with which nothing runs"
+        raise ValueError(msg)
+    return size
+
+
+def _as_bytes(value: object) -> object:
+    return size_in_bytes(value) if isinstance(value, str) else value
+
+
+def _checked_size(value: str) -> str:
+    size_in_bytes(value)
+    return value
+
+
+def _checked_url(value: str) -> str:
+    if "://" not in value:
+        msg = "a database URL is expected, such as sqlite:///.wap/ledger.db"
+        raise ValueError(msg)
+    return value
+
+
+Bytes = Annotated[int, BeforeValidator(_as_bytes), Field(ge=_LEAST)]
+Size = Annotated[str, AfterValidator(_checked_size)]
+#: May hold a password: never shown in a repr, and never quoted in a message.
+DatabaseUrl = Annotated[str, AfterValidator(_checked_url), Field(repr=False)]
+
+
+class Section(BaseModel):
+    """Base of all sections: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ProjectSection(Section):
+    """What the project is called."""
+
+    name: str = Field(default="", pattern=r"^([A-Za-z][A-Za-z0-9_-]*)?$")
+    """Names the project in Temporal and DataHub; by default after its folder."""
+
+
+class CatalogSection(Section):
+    """Where the tables are registered, and where new ones lie."""
+
+    kind: Literal["native", "memory", "nessie"] = "native"
+    """How branches are made: `native` branches inside each table."""
+    type: str = "sql"
+    """pyiceberg's catalog type: `sql`, `rest`, `glue`, `hive`."""
+    uri: DatabaseUrl = "sqlite:///.wap/catalog.db"
+    """Of the catalog; a relative SQLite path is taken from the project's folder."""
+    warehouse: str = "warehouse"
+    """Where new tables lie: a folder in the project, or a URL (`s3://bucket/warehouse`)."""
+    properties: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Further properties for pyiceberg, such as `s3.endpoint`; they may hold secrets."""
+
+
+class LedgerSection(Section):
+    """The database of what happened."""
+
+    url: DatabaseUrl = "sqlite:///.wap/ledger.db"
+    """SQLAlchemy URL; a relative SQLite path is taken from the project's folder."""
+
+
+class LineageSection(Section):
+    """Who is told what a run did."""
+
+    kind: Literal["file", "none", "datahub"] = "file"
+    """`file` writes what `datahub ingest` reads; `datahub` sends it to a server as well."""
+    folder: str = "lineage"
+    """Where the files lie, in the project."""
+    url: str | None = Field(default=None, repr=False)
+    """DataHub's address, for kind `datahub`."""
+    token: SecretStr | None = None
+    """DataHub's access token; better given as WAP_LINEAGE__TOKEN than written in a file."""
+    env: str = Field(default="PROD", pattern=r"^[A-Z_]+$")
+    """DataHub's fabric."""
+    platform_instance: str | None = None
+    """DataHub's name for this catalog, when it knows several."""
+
+
+class TemporalSection(Section):
+    """The Temporal server; without an address the project runs its own."""
+
+    address: str | None = Field(default=None, pattern=r"^[^\s/]+:\d+$")
+    """`host:port` of a given server (also from TEMPORAL_ADDRESS)."""
+    namespace: str = "default"
+    """On that server (also from TEMPORAL_NAMESPACE)."""
+    api_key: SecretStr | None = None
+    """For that server (also from TEMPORAL_API_KEY); it implies TLS."""
+    tls: bool = False
+    """Whether to speak TLS with that server."""
+    ui: bool = False
+    """Whether the project's own server serves its web page."""
+
+
+class EngineSection(Section):
+    """What writes the data files."""
+
+    memory: Bytes = 400_000_000
+    """Budget for rows on their way, as text: `400MB`."""
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    """How many write at once; by default as many as there are processors."""
+
+
+class AuditSection(Section):
+    """How the checks are run."""
+
+    memory: Size = "400MB"
+    """Memory that the audit's queries may take; they spill to disk beyond it."""
+    sample_rows: int = Field(default=5, ge=0, le=100)
+    """Failing rows shown in a report per check; 0 shows none."""
+
+
+class RejectedSection(Section):
+    """What becomes of a batch that the audit refused."""
+
+    keep_hours: float = Field(default=0, ge=0)
+    """How long its branch is kept to look at, in hours; 0 removes it at once."""
+
+
+class Settings(Section):
+    """All of ``wap.toml``; an empty file is a valid one."""
+
+    project: ProjectSection = ProjectSection()
+    catalog: CatalogSection = CatalogSection()
+    ledger: LedgerSection = LedgerSection()
+    lineage: LineageSection = LineageSection()
+    temporal: TemporalSection = TemporalSection()
+    engine: EngineSection = EngineSection()
+    audit: AuditSection = AuditSection()
+    rejected: RejectedSection = RejectedSection()
