@@ -25,6 +25,7 @@ class Relation:
         columns: the candidate's columns by name, each with its Iceberg type as text.
         rows: row counts by view name, from the metadata.
         masked: columns whose values never leave the audit.
+        keys: columns that identify a row, where the pipeline declares them; shown first in samples.
     """
 
     connection: Any
@@ -34,6 +35,7 @@ class Relation:
     columns: Mapping[str, str]
     rows: Mapping[str, int] = field(default_factory=dict)
     masked: frozenset[str] = frozenset()
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

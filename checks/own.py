@@ -1,0 +1,120 @@
+"""Checks of our own, beside the contract's: the table's schema, and the books of the run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from checks.report import CheckResult, Outcome
+from checks.words import share
+
+SCHEMA = "wap:schema"
+ROWS = "wap:rows"
+FIT = "wap:fit"
+
+#: No audit passes without these, whatever its contracts say.
+REQUIRED = frozenset({SCHEMA, ROWS})
+
+_LINES = 12
+
+
+def schema_check(expected: Mapping[str, str], actual: Mapping[str, str]) -> CheckResult:
+    """Hold the candidate's columns against the declared ones, in order and with Iceberg types.
+
+    Soda's own schema check takes ``int``, ``long`` and ``decimal`` for one type.
+
+    Args:
+        expected: columns in order, each with its Iceberg type as text.
+        actual: the same of the audited snapshot.
+    """
+    found = list(_differences(expected, actual))
+    return CheckResult(
+        name=SCHEMA,
+        relation="",
+        kind="schema",
+        title="The table's columns are the declared ones",
+        expected=f"{len(expected)} columns with their names, order and Iceberg types",
+        measured=_some(found) if found else f"{len(actual)} columns, all as declared",
+        value=float(len(found)),
+        outcome=Outcome.FAILED if found or not expected else Outcome.PASSED,
+        message="" if expected else "no column is declared",
+    )
+
+
+def reconcile_check(
+    read: int, staged: int, quarantined: int, deduplicated: int, discarded: int, counted: int
+) -> CheckResult:
+    """Hold the run's books (law 6): every row read has gone somewhere, and is there.
+
+    Args:
+        read: rows counted at the source.
+        staged: rows counted by the writer.
+        quarantined: rows kept aside.
+        deduplicated: rows whose key was there already.
+        discarded: rows left out by a stated rule.
+        counted: rows of this run counted in the table.
+    """
+    accounted = staged + quarantined + deduplicated + discarded
+    lines = []
+    if read != accounted:
+        lines.append(f"{read:,} rows read, {accounted:,} accounted for: {_gap(read, accounted)}")
+    if counted != staged:
+        lines.append(f"{staged:,} rows staged, {counted:,} in the table: {_gap(staged, counted)}")
+    figures = (read, staged, quarantined, deduplicated, discarded, counted)
+    if min(figures) < 0:
+        lines.append("a count is negative")
+    parts = {"staged": staged, "quarantined": quarantined, "deduplicated": deduplicated,
+             "discarded": discarded}  # fmt: skip
+    books = " + ".join(f"{n:,} {name}" for name, n in parts.items() if n or name == "staged")
+    return CheckResult(
+        name=ROWS,
+        relation="",
+        kind="reconciliation",
+        title="Every row read is accounted for",
+        expected="rows read = staged + quarantined + deduplicated + discarded, "
+        "and the table holds what was staged",
+        measured="; ".join(lines) or f"{read:,} read = {books}; {counted:,} counted in the table",
+        value=float(abs(read - accounted) + abs(staged - counted)),
+        failing_rows=abs(read - accounted) + abs(staged - counted),
+        tested_rows=max(read, 0),
+        outcome=Outcome.FAILED if lines else Outcome.PASSED,
+    )
+
+
+def fit_check(differences: Sequence[str]) -> CheckResult:
+    """The failed check of a batch that did not fit the table and was never staged."""
+    lines: list[dict[str, str | None]] = [{"difference": d} for d in differences[:_LINES]]
+    return CheckResult(
+        name=FIT,
+        relation="",
+        kind="fit",
+        title="The batch fits the table",
+        expected="the columns and types that the pipeline declares",
+        measured=f"{len(differences)} difference{'' if len(differences) == 1 else 's'}",
+        value=float(len(differences)),
+        sample=tuple(lines),
+        outcome=Outcome.FAILED,
+        message="the batch was refused before it was staged; nothing of it was audited",
+    )
+
+
+def _differences(expected: Mapping[str, str], actual: Mapping[str, str]) -> Sequence[str]:
+    lost = [f"missing: {name} {type_}" for name, type_ in expected.items() if name not in actual]
+    more = [f"not declared: {n} {type_}" for n, type_ in actual.items() if n not in expected]
+    other = [
+        f"{name}: {actual[name]} instead of {type_}"
+        for name, type_ in expected.items()
+        if name in actual and actual[name] != type_
+    ]
+    shared = [name for name in expected if name in actual]
+    order = shared != [name for name in actual if name in expected]
+    return [*lost, *more, *other, *(["the columns stand in another order"] if order else [])]
+
+
+def _some(lines: Sequence[str]) -> str:
+    more = len(lines) - _LINES
+    return "; ".join(lines[:_LINES]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _gap(one: int, other: int) -> str:
+    lost = one - other
+    return f"{share(lost, None)} lost" if lost > 0 else f"{share(-lost, None)} too many"
