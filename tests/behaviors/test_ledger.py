@@ -361,6 +361,19 @@ def test_a_locked_ledger_is_worth_another_try(tmp_path):
     engine.dispose()
 
 
+def test_someone_who_reads_locks_no_run_out(tmp_path):
+    url = f"sqlite:///{tmp_path}/ledger.db?timeout=0"
+    engine = sa.create_engine(url)
+    with closing(open_ledger(url)) as opened:
+        opened.migrate()
+        with engine.connect() as auditor:
+            auditor.exec_driver_sql("BEGIN")
+            auditor.exec_driver_sql("SELECT * FROM runs").all()
+            opened.finish(full())
+        assert opened.run("flights-1") == full()
+    engine.dispose()
+
+
 @pytest.mark.parametrize(
     "content", [b"this is not a database, but long enough to look at" * 50], ids=["garbage"]
 )
