@@ -66,9 +66,10 @@ def refused(
     *,
     run_id: str,
     table: str,
-    expected: int | None,
     differences: Sequence[str],
-    started_at: datetime,
+    what: str = "",
+    expected: int | None = None,
+    started_at: datetime | None = None,
     contracts: Sequence[Contract] = (),
     columns: Mapping[str, str] | None = None,
     masked: Collection[str] = (),
@@ -77,14 +78,16 @@ def refused(
 
     Args:
         run_id, table: whose batch it was.
-        expected: main's head; None when the table is new.
         differences: what does not fit, one line each.
-        started_at: when the run began, with its time zone.
+        what: what happened, in one sentence.
+        expected: main's head, where it was looked at.
+        started_at: when the run began, with its time zone; now when it is not given.
         contracts: what it would have been audited against.
         columns: the table's columns, each with its Iceberg type as text.
         masked: columns whose values are never shown, in the differences neither.
     """
-    check = fit_check([difference(line, masked) for line in differences])
+    check = fit_check([difference(d, masked) for d in differences], difference(what, masked))
+    started_at = started_at or datetime.now(UTC)
     return Report(
         run_id=run_id,
         table=table,

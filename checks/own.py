@@ -41,7 +41,15 @@ def schema_check(expected: Mapping[str, str], actual: Mapping[str, str]) -> Chec
 
 
 def reconcile_check(
-    read: int, staged: int, quarantined: int, deduplicated: int, discarded: int, counted: int
+    read: int,
+    staged: int,
+    quarantined: int,
+    deduplicated: int,
+    discarded: int,
+    counted: int,
+    *,
+    candidate: int | None = None,
+    expected_candidate: int | None = None,
 ) -> CheckResult:
     """Hold the run's books (law 6): every row read has gone somewhere, and is there.
 
@@ -52,16 +60,21 @@ def reconcile_check(
         deduplicated: rows whose key was there already.
         discarded: rows left out by a stated rule.
         counted: rows of this run counted in the table.
+        candidate: rows of the whole candidate, counted in the table.
+        expected_candidate: rows it must have: what was published, less what is replaced, and
+            what was staged.
     """
     accounted = staged + quarantined + deduplicated + discarded
-    lines = []
-    if read != accounted:
-        lines.append(f"{read:,} rows read, {accounted:,} accounted for: {_gap(read, accounted)}")
-    if counted != staged:
-        lines.append(f"{staged:,} rows staged, {counted:,} in the table: {_gap(staged, counted)}")
-    figures = (read, staged, quarantined, deduplicated, discarded, counted)
-    if min(figures) < 0:
+    pairs = [
+        (read, accounted, "rows read", "accounted for"),
+        (staged, counted, "rows staged", "in the table"),
+    ]
+    if candidate is not None and expected_candidate is not None:
+        pairs.append((expected_candidate, candidate, "rows to be in the candidate", "are there"))
+    lines = [f"{a:,} {what}, {b:,} {is_}: {_gap(a, b)}" for a, b, what, is_ in pairs if a != b]
+    if min(read, staged, quarantined, deduplicated, discarded, counted) < 0:
         lines.append("a count is negative")
+    off = sum(abs(a - b) for a, b, _, _ in pairs)
     parts = {"staged": staged, "quarantined": quarantined, "deduplicated": deduplicated,
              "discarded": discarded}  # fmt: skip
     books = " + ".join(f"{n:,} {name}" for name, n in parts.items() if n or name == "staged")
@@ -73,15 +86,16 @@ def reconcile_check(
         expected="rows read = staged + quarantined + deduplicated + discarded, "
         "and the table holds what was staged",
         measured="; ".join(lines) or f"{read:,} read = {books}; {counted:,} counted in the table",
-        value=float(abs(read - accounted) + abs(staged - counted)),
-        failing_rows=abs(read - accounted) + abs(staged - counted),
+        value=float(off),
+        failing_rows=off,
         tested_rows=max(read, 0),
         outcome=Outcome.FAILED if lines else Outcome.PASSED,
     )
 
 
-def fit_check(differences: Sequence[str]) -> CheckResult:
+def fit_check(differences: Sequence[str], what: str = "") -> CheckResult:
     """The failed check of a batch that did not fit the table and was never staged."""
+    refused = "the batch was refused before it was staged; nothing of it was audited"
     lines: list[dict[str, str | None]] = [{"difference": d} for d in differences[:_LINES]]
     return CheckResult(
         name=FIT,
@@ -93,7 +107,7 @@ def fit_check(differences: Sequence[str]) -> CheckResult:
         value=float(len(differences)),
         sample=tuple(lines),
         outcome=Outcome.FAILED,
-        message="the batch was refused before it was staged; nothing of it was audited",
+        message="; ".join(text for text in (what, refused) if text),
     )
 
 

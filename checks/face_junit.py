@@ -1,0 +1,68 @@
+"""The report's face as JUnit XML, for CI systems: one test case a check."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree as ET
+
+from checks.report import CheckResult, Outcome, Report
+from checks.showing import visible
+from checks.story import Story
+
+#: Characters that XML 1.0 has no way to write.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit_of(report: Report | None, story: Story) -> bytes:
+    """The whole report as a JUnit file (UTF-8). A warning passes, with its text in system-out."""
+    suite = ET.Element("testsuite", name=_text(story.table), timestamp=_moment(story))
+    suite.set("time", f"{report.seconds if report else 0:.3f}")
+    properties = ET.SubElement(suite, "properties")
+    for name, value in (("run", story.run_id), ("ending", story.ending)):
+        ET.SubElement(properties, "property", name=name, value=_text(value))
+    for result in report.results if report else ():
+        _case(suite, result)
+    errors = [*(report.errors if report else ()), *_no_audit(report, story)]
+    for number, text in enumerate(errors, 1):
+        case = ET.SubElement(suite, "testcase", classname="audit", name=f"error {number}")
+        ET.SubElement(case, "error", message=_text(text))
+    _count(suite)
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    xml: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return xml
+
+
+def _no_audit(report: Report | None, story: Story) -> list[str]:
+    # A run that was never audited must not look like an empty, green test suite.
+    return [] if report else [f"no audit was made: {story.reason or story.ending}"]
+
+
+def _case(suite: ET.Element, result: CheckResult) -> None:
+    case = ET.SubElement(
+        suite, "testcase", classname=_text(result.relation), name=_text(result.name)
+    )
+    said = f"{result.title}: expected {result.expected}; measured {result.measured or 'nothing'}"
+    text = _text("; ".join(t for t in (said, result.message) if t))
+    if result.outcome is Outcome.FAILED:
+        ET.SubElement(case, "failure", message=text, type=_text(result.kind))
+    elif result.outcome is Outcome.NOT_EVALUATED:
+        ET.SubElement(case, "error", message=text, type=_text(result.kind))
+    else:
+        prefix = "warning: " if result.outcome is Outcome.WARNED else ""
+        ET.SubElement(case, "system-out").text = prefix + text
+
+
+def _count(suite: ET.Element) -> None:
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    suite.set("failures", str(len(suite.findall("testcase/failure"))))
+    suite.set("errors", str(len(suite.findall("testcase/error"))))
+
+
+def _moment(story: Story) -> str:
+    return story.started_at.isoformat(timespec="seconds")
+
+
+def _text(value: str) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", visible(value))

@@ -1,0 +1,62 @@
+"""The report's face in a terminal: plain text, no colour, one check a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from checks.report import CheckResult, Outcome, Report
+from checks.showing import duration, ordered, rows, visible
+from checks.story import ENDINGS, OUTCOMES, Story, verdict
+
+_BOOKS = ("read", "staged", "quarantined", "deduplicated", "discarded", "published")
+
+
+def text_of(report: Report | None, story: Story | None) -> str:
+    """The whole report as text that ends with a line break."""
+    lines = [*(_run(story) if story else ()), *_audit(report)]
+    return visible("\n".join(lines)) + "\n"
+
+
+def _run(story: Story) -> Iterator[str]:
+    name, symbol, meaning = ENDINGS.get(story.ending, (story.ending, "?", ""))
+    yield f"{symbol} {name}: {story.table} (run {story.run_id})"
+    yield f"  {story.reason or meaning}"
+    yield f"  consumers saw  {_seen(story.before)}"
+    same = "the same" if story.unchanged else _seen(story.after)
+    yield f"  and see now    {same}"
+    books = ", ".join(f"{story.rows[k]:,} {k}" for k in _BOOKS if k in story.rows)
+    if books:
+        yield f"  rows           {books}"
+    yield f"  took           {duration(story.seconds)}"
+    yield from (f"  warning: {w}" for w in story.warnings)
+
+
+def _seen(seen: tuple[int | None, int | None]) -> str:
+    snapshot, count = seen
+    return "nothing" if snapshot is None else f"snapshot {snapshot}, {rows(count)}"
+
+
+def _audit(report: Report | None) -> Iterator[str]:
+    yield verdict(report)
+    if report is None:
+        return
+    if report.snapshot_id is not None:
+        yield f"  audited snapshot {report.snapshot_id}"
+    yield from (f"  error: {e}" for e in report.errors)
+    for result in ordered(report):
+        yield from _check(result)
+
+
+def _check(result: CheckResult) -> Iterator[str]:
+    word, symbol = OUTCOMES[result.outcome]
+    yield f"  {symbol} {word:<13} {result.title} [{result.relation}]"
+    if result.outcome is Outcome.PASSED:
+        return
+    yield f"      expected {result.expected}"
+    if result.measured:
+        yield f"      measured {result.measured}"
+    if result.message:
+        yield f"      {result.message}"
+    for row in result.sample:
+        cells = ", ".join(f"{k}={'null' if v is None else v}" for k, v in row.items())
+        yield f"      row: {' '.join(cells.split())}"

@@ -1,0 +1,97 @@
+"""The story of a run as a report tells it, beside the audit's outcomes. Pure values."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple, Self
+
+from pydantic import Field
+
+from checks.masking import difference
+from checks.report import Outcome, Report, Value
+
+
+class Seen(NamedTuple):
+    """What consumers saw: the snapshot on main and its rows; None when nothing was published."""
+
+    snapshot_id: int | None = None
+    rows: int | None = None
+
+
+class Story(Value):
+    """One run, for people.
+
+    Attributes:
+        ending: ``published``, ``rejected``, ``rolled_back`` or ``held``.
+        reason: why it was not published; "" when it was.
+        rows: the books: read, staged, quarantined, deduplicated, discarded, published, …
+        before, after: what consumers saw.
+        inputs: path and size in bytes (None: not known) of each input.
+        rejects: file, line and reason of rows kept aside.
+        steps: name and seconds of each step, in order.
+        started_at, seconds: of the run (wall clock).
+        owners, contact: who answers for the data.
+        warnings: what went wrong beside the run.
+    """
+
+    pipeline: str
+    run_id: str
+    table: str
+    ending: str
+    reason: str = ""
+    rows: dict[str, int] = Field(default_factory=dict)
+    before: Seen = Seen()
+    after: Seen = Seen()
+    inputs: tuple[tuple[str, int | None], ...] = ()
+    rejects: tuple[tuple[str, int | None, str], ...] = ()
+    steps: tuple[tuple[str, float], ...] = ()
+    started_at: datetime
+    seconds: float = Field(ge=0)
+    owners: tuple[str, ...] = ()
+    contact: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def masked_by(self, report: Report | None) -> Self:
+        """The same story with the values of masked columns taken out of its texts."""
+        if report is None or not report.masked:
+            return self
+        rejects = tuple((f, line, difference(r, report.masked)) for f, line, r in self.rejects)
+        changes = {
+            "reason": difference(self.reason, report.masked),
+            "rejects": rejects,
+            "warnings": tuple(difference(w, report.masked) for w in self.warnings),
+        }
+        return self.model_copy(update=changes)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether consumers see the very snapshot they saw before."""
+        return self.before.snapshot_id == self.after.snapshot_id
+
+
+#: What each ending is called, its symbol (never colour alone), and what it means.
+ENDINGS = {
+    "published": ("Published", "✓", "Consumers now see exactly the data that was audited."),
+    "rejected": ("Rejected", "✕", "The audit said no. Consumers see what they saw before."),
+    "rolled_back": ("Rolled back", "↺", "An error was undone. Consumers see what they saw before."),
+    "held": ("Held", "‖", "Waiting for a person. Consumers see what they saw before."),
+}
+
+#: What each outcome is called, and its symbol.
+OUTCOMES = {
+    Outcome.FAILED: ("Failed", "✕"),
+    Outcome.NOT_EVALUATED: ("Not evaluated", "?"),
+    Outcome.WARNED: ("Warning", "!"),
+    Outcome.PASSED: ("Passed", "✓"),
+}
+
+
+def verdict(report: Report | None) -> str:
+    """The audit's verdict in one sentence."""
+    if report is None:
+        return "No audit was made."
+    if report.snapshot_id is None:
+        return "The batch was refused before an audit."
+    counts = [f"{n} {OUTCOMES[o][0].lower()}" for o in OUTCOMES if (n := report.count(o))]
+    total = f"{len(report.results)} checks: {', '.join(counts) or 'none'}."
+    return f"The audit {'passed' if report.passed else 'did not pass'}. {total}"
