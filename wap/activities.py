@@ -1,4 +1,4 @@
-"""The steps of the saga, done: each method joins the ports for one step and says what came of it."""
+"""The steps of the saga, done: each method joins the ports and says what came of it."""
 
 # No ``from __future__ import annotations``: Temporal reads the types of arguments at run time.
 from collections.abc import Callable

@@ -40,7 +40,7 @@ def run_requests(
     warm = runtime.has_warm_worker(folder_of(project))
     if not warm:
         importing.start()  # two seconds of imports, while the server starts beside us
-    with _server(project) as server:
+    with server_of(project) as server:
         server_found(server)
         if not warm:
             importing.join()
@@ -54,7 +54,8 @@ def folder_of(project: Project) -> Path:
     return project.state / "temporal"
 
 
-def _server(project: Project) -> contextlib.AbstractContextManager[runtime.Server]:
+def server_of(project: Project) -> contextlib.AbstractContextManager[runtime.Server]:
+    """The given server, or the project's own, kept running inside the context."""
     if project.temporal.address is not None:
         return contextlib.nullcontext(runtime.Server(project.temporal.address))
     return runtime.embedded(folder_of(project))

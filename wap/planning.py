@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog.base import BranchCatalog, Published
 from catalog.refs import TableName
 from checks.contract import check_columns, parse_contract
 from wap import evidence
-from wap.errors import BatchRefusedError, ConfigError
+from wap.declared import check_interval, declared
+from wap.errors import BatchRefusedError
 from wap.model import ColumnFact, RunRequest
 from wap.pipeline import Pipeline
 from wap.project import Project
-from wap.runs import ContractText, PinnedPlan
+from wap.runs import PinnedPlan
 from wap.schema import desired_schema
 from wap.sources import open_source
 from wap.sources.base import Cursor, Interval, Plan, Source
 from wap.types import from_arrow, type_text
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """A pipeline and its contracts as the project declares them now, proved to be valid."""
-
-    pipeline: Pipeline
-    contracts: tuple[ContractText, ...]
-
-    @property
-    def table(self) -> TableName:
-        """The pipeline's table."""
-        return TableName.parse(self.pipeline.table)
-
-
-def declared(project: Project, name: str) -> Declared:
-    """Read and check a pipeline with its contracts.
-
-    Raises:
-        ConfigError, ContractError: with file, line and hint; nothing was started.
-    """
-    pipeline = project.pipeline(name)
-    TableName.parse(pipeline.table)
-    texts = tuple(ContractText(path=p, text=project.contract_text(p)) for p in pipeline.contracts)
-    for contract in texts:
-        parse_contract(contract.text, contract.path)
-    return Declared(pipeline, texts)
 
 
 def source_of(project: Project, pipeline: Pipeline, request: RunRequest) -> Source:
@@ -56,20 +29,12 @@ def interval_of(pipeline: Pipeline, request: RunRequest) -> Interval | None:
     """The run's data interval on the pipeline's interval column.
 
     Raises:
-        ConfigError: bounds without a column to hold them against, or an empty interval.
+        ConfigError: see :func:`wap.declared.check_interval`.
     """
-    if request.interval is None:
+    column = check_interval(pipeline, request)
+    if column is None or request.interval is None:
         return None
-    start, end = request.interval
-    if pipeline.write.interval is None:
-        raise ConfigError(
-            "a data interval was given, but the pipeline says no column for it",
-            where=f"pipelines/{pipeline.name}.yml",
-            hint="add write: {interval: <column>}, or run without --start and --end",
-        )
-    if start >= end:
-        raise ConfigError(f"the data interval [{start}, {end}) is empty", hint="start < end")
-    return Interval(column=pipeline.write.interval, start=start, end=end)
+    return Interval(column=column, start=request.interval[0], end=request.interval[1])
 
 
 def make_plan(project: Project, catalog: BranchCatalog, request: RunRequest) -> PinnedPlan:

@@ -12,19 +12,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from checks.report import Report
+from wap.declared import ContractText
 from wap.errors import RunNotFoundError
 from wap.model import ColumnFact, InputFact, Rows, StepFacts
 from wap.pipeline import Pipeline
 from wap.sources.base import Cursor, Plan
-
-
-class ContractText(BaseModel):
-    """A contract as it was when the run began."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    text: str
 
 
 class PinnedPlan(BaseModel):

@@ -1,21 +1,24 @@
-"""The one place where ports meet adapters: builds the steps of a project and the worker for them."""
+"""The one place where ports meet adapters: builds a project's steps and the worker for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
-from checks.soda import SodaAuditor
 from temporalio.client import Client
 from temporalio.worker import Worker
 
 from catalog import open_catalog
+from catalog.base import BranchCatalog
+from checks.soda import SodaAuditor
 from wap.activities import Activities
 from wap.attempts import AttemptInterceptor
 from wap.engines.arrow import ArrowEngine
 from wap.ledger import open_ledger
+from wap.ledger.base import Ledger
 from wap.lineage import open_lineage
 from wap.project import Project
 from wap.workflow import WriteAuditPublish
@@ -24,22 +27,40 @@ from wap.workflow import WriteAuditPublish
 PARALLEL_STEPS = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the doors that only look, or move main back, need."""
+
+    catalog: BranchCatalog
+    ledger: Ledger
+
+
+@contextmanager
+def open_ports(project: Project) -> Iterator[Ports]:
+    """The project's catalog and ledger."""
+    (project.state / "tmp").mkdir(parents=True, exist_ok=True)
+    ledger = open_ledger(project.ledger.url.get_secret_value())
+    try:
+        ledger.migrate()
+        settings = project.catalog
+        catalog = open_catalog(settings.kind, project.name, project.catalog_properties())
+        yield Ports(catalog, ledger)
+    finally:
+        ledger.close()
+
+
 @contextmanager
 def open_activities(project: Project) -> Iterator[Activities]:
     """The steps of a project over its configured adapters."""
-    with ExitStack() as stack:
-        ledger = open_ledger(project.ledger.url)
-        stack.callback(ledger.close)
-        ledger.migrate()
-        (project.state / "tmp").mkdir(parents=True, exist_ok=True)
+    with open_ports(project) as ports:
         yield Activities(
             project=project,
-            catalog=open_catalog(project.catalog.kind, project.name, project.catalog_properties),
+            catalog=ports.catalog,
+            ledger=ports.ledger,
             engine=ArrowEngine(
-                memory_budget=project.engine.memory, temp_directory=project.state / "tmp"
+                memory_budget=project.engine.memory_bytes, temp_directory=project.state / "tmp"
             ),
             auditor=SodaAuditor(sample_rows=project.audit.sample_rows),
-            ledger=ledger,
             lineage=open_lineage(project.lineage, project.root),
             memory_limit=project.audit.memory,
         )
@@ -61,3 +82,9 @@ def make_worker(client: Client, queue: str, activities: Activities) -> Worker:
         default_heartbeat_throttle_interval=timedelta(milliseconds=500),
         graceful_shutdown_timeout=timedelta(seconds=5),
     )
+
+
+def warm(activities: Activities) -> None:
+    """Import and open now what the first run would otherwise wait for."""
+    activities.auditor.warm()
+    activities.catalog.tables()

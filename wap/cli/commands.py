@@ -1,5 +1,5 @@
 """Registers every command with the app."""
 
-from wap.cli import run
+from wap.cli import keep, run, show
 
-__all__ = ["run"]
+__all__ = ["keep", "run", "show"]

@@ -186,7 +186,7 @@ def _next(result: RunResult) -> str:
         return "open the report: it shows each failed check with sample rows; then run again"
     if result.ending is Ending.ROLLED_BACK:
         return "mend what the reason names, then run again; nothing of this run is left"
-    return f'wap query "select * from {result.table} limit 5"'
+    return f'wap query "from {result.table} limit 5"'
 
 
 def _shown(path: Path) -> Path:

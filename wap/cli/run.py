@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from wap import planning
 from wap.cli.app import JsonOption, ProjectOption, app, console, messages, open_project
 from wap.cli.live import LiveRuns, print_json, print_result, result_json
+from wap.declared import check_interval, declared
 from wap.doors import run_requests
 from wap.errors import ConfigError
 from wap.model import ExitCode, RunRequest
@@ -90,8 +90,7 @@ def _requests(
     ]
     for request in requests:
         # Before anything is started: a mistake in any file costs nothing but this message.
-        said = planning.declared(project, request.pipeline)
-        planning.interval_of(said.pipeline, request)
+        check_interval(declared(project, request.pipeline).pipeline, request)
     return requests
 
 

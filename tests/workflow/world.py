@@ -1,0 +1,172 @@
+"""A small world for the saga: one table's main, a branch, and steps that can go wrong on demand."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from wap.model import CheckCounts, Rows, RunResult, SnapshotMove
+from wap.steps import (
+    Audited,
+    Opened,
+    Rebased,
+    Resolved,
+    RunRef,
+    Sealed,
+    Staged,
+    Steps,
+    Undone,
+)
+
+_step = activity.defn(no_thread_cancel_exception=True)
+
+
+@dataclass
+class World(Steps):
+    """Steps over integers. Snapshot ids count up; a branch is (base, head)."""
+
+    main: int = 1
+    next_id: int = 2
+    branch: tuple[int, int] | None = None
+    published_by: dict[str, int] = field(default_factory=dict)
+    passes: bool = True
+    refuse_in: str | None = None
+    nothing_new: bool = False
+    redo_once: bool = False
+    #: step → (when, error type, how often); when is "before" or "after" its effect.
+    faults: dict[str, list[tuple[str, str, int]]] = field(default_factory=dict)
+    #: called inside a step, before its effect.
+    during: dict[str, Callable[[], None]] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    closed: list[RunResult] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def _new(self) -> int:
+        self.next_id += 1
+        return self.next_id
+
+    def _enter(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.during:
+            self.during[name]()
+        self._fault(name, "before")
+
+    def _fault(self, name: str, when: str) -> None:
+        queue = self.faults.get(name, [])
+        for place, (at, error, times) in enumerate(queue):
+            if at == when and times > 0:
+                queue[place] = (at, error, times - 1)
+                raise ApplicationError(
+                    f"{error} {when} {name}",
+                    type=error,
+                    non_retryable=not error.endswith("UnavailableError"),
+                )
+
+    @_step
+    def resolve(self, run: RunRef) -> Resolved:
+        self._enter("resolve")
+        self._fault("resolve", "after")
+        return Resolved(
+            table="ns.t",
+            pipeline_digest="d",
+            summary="1 file",
+            nothing_new=self.nothing_new,
+            refused="does not fit" if self.refuse_in == "resolve" else None,
+            before=self.main,
+        )
+
+    @_step
+    def open_branch(self, run: RunRef) -> Opened:
+        self._enter("open_branch")
+        if self.branch is None:
+            self.branch = (self.main, self.main)
+        self._fault("open_branch", "after")
+        return Opened(expected=self.branch[0], head=self.branch[1])
+
+    @_step
+    def stage(self, run: RunRef) -> Staged:
+        self._enter("stage")
+        if self.refuse_in == "stage":
+            return Staged(head=0, rows=Rows(), files=0, bytes=0, refused="line 3 is odd")
+        assert self.branch is not None
+        if self.branch[0] == self.branch[1]:
+            self.branch = (self.branch[0], self._new())
+        self._fault("stage", "after")
+        return Staged(head=self.branch[1], rows=Rows(read=5, staged=5), files=1, bytes=10)
+
+    @_step
+    def reconcile(self, run: RunRef) -> Rows:
+        self._enter("reconcile")
+        self._fault("reconcile", "after")
+        return Rows(read=5, staged=5)
+
+    @_step
+    def audit(self, run: RunRef) -> Audited:
+        self._enter("audit")
+        assert self.branch is not None
+        audited = Audited(
+            head=self.branch[1],
+            expected=self.branch[0],
+            passed=self.passes,
+            report_digest="r",
+            checks=CheckCounts(passed=3) if self.passes else CheckCounts(passed=2, failed=1),
+            reason="" if self.passes else "id has 2 nulls",
+        )
+        self._fault("audit", "after")
+        return audited
+
+    @_step
+    def seal(self, run: RunRef, audited: Audited) -> Sealed:
+        self._enter("seal")
+        self._fault("seal", "after")
+        return Sealed(snapshot_id=audited.head)
+
+    @_step
+    def publish(self, run: RunRef, audited: Audited) -> SnapshotMove:
+        self._enter("publish")
+        if run.run_id not in self.published_by:
+            if self.main != audited.expected:
+                raise ApplicationError("main has moved", type="HeadMovedError", non_retryable=True)
+            self.main = audited.head
+            self.published_by[run.run_id] = audited.head
+            self.branch = None
+        self._fault("publish", "after")
+        return SnapshotMove(before=audited.expected, after=self.published_by[run.run_id])
+
+    @_step
+    def rebase(self, run: RunRef) -> Rebased:
+        self._enter("rebase")
+        if self.redo_once:
+            self.redo_once = False
+            return Rebased(redo="it was a replace")
+        self.branch = (self.main, self._new())
+        self._fault("rebase", "after")
+        return Rebased(head=self.branch[1], expected=self.branch[0])
+
+    @_step
+    def drop_branch(self, run: RunRef) -> Undone:
+        self._enter("drop_branch")
+        if run.run_id in self.published_by:
+            move = SnapshotMove(before=1, after=self.published_by[run.run_id])
+            return Undone(removed="nothing", published=move)
+        self.branch = None
+        self._fault("drop_branch", "after")
+        return Undone(removed="1 file")
+
+    @_step
+    def record_lineage(self, run: RunRef, result: RunResult) -> str:
+        self._enter("record_lineage")
+        self._fault("record_lineage", "after")
+        return "file"
+
+    @_step
+    def close(self, run: RunRef, result: RunResult) -> RunResult:
+        self._enter("close")
+        self.closed.append(result)
+        self._fault("close", "after")
+        return result.model_copy(update={"report": "reports/x.html"})
+
+    def all(self) -> list[Callable[..., object]]:
+        return [getattr(self, name) for name in Steps.__abstractmethods__]

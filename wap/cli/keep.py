@@ -1,0 +1,89 @@
+"""Commands that keep a project running: up, down, doctor, rollback, rebuild-ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from wap.cli.app import JsonOption, ProjectOption, app, console, messages, open_project
+from wap.cli.live import print_json
+from wap.model import ExitCode
+
+
+@app.command()
+def up(project: ProjectOption = Path()) -> None:
+    """Keep the Temporal server and a warm worker running, so that a run costs no imports."""
+    from wap import daemon, doors, runtime  # noqa: PLC0415 - see the package's docstring
+
+    opened = open_project(project)
+    started = daemon.up(opened)
+    server = runtime.running(doors.folder_of(opened))
+    pages = f"; its pages: {server.ui}" if server and server.ui else ""
+    said = "a warm worker takes runs now" if started else "a warm worker was running already"
+    console.print(f"{said}{pages}\nstop it with: wap down", markup=False)
+
+
+@app.command()
+def down(project: ProjectOption = Path()) -> None:
+    """Stop what `wap up` keeps; a server that a killed run left behind goes too."""
+    from wap import daemon  # noqa: PLC0415 - see the package's docstring
+
+    stopped = daemon.down(open_project(project))
+    console.print("stopped" if stopped else "nothing was running")
+
+
+@app.command()
+def doctor(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
+    """Prove the set-up with a probe write that main must not show."""
+    from wap.doctor import examine  # noqa: PLC0415 - see the package's docstring
+
+    findings = examine(open_project(project))
+    if as_json:
+        print_json([finding.model_dump() for finding in findings])
+    else:
+        grid = Table.grid(padding=(0, 2))
+        for f in findings:
+            grid.add_row(Text("✔", "green") if f.ok else Text("✘", "red"), f.name, Text(f.said))
+        console.print(grid)
+    raise typer.Exit(0 if all(f.ok for f in findings) else ExitCode.USAGE)
+
+
+@app.command()
+def rollback(
+    table: Annotated[str, typer.Argument(help="namespace.table")],
+    to: Annotated[
+        int | None, typer.Option(help="A sealed snapshot; the one before by default.")
+    ] = None,
+    project: ProjectOption = Path(),
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Move main back to an earlier sealed snapshot; consumers see that one at once."""
+    from wap.history import roll_back, rollback_target  # noqa: PLC0415 - see above
+    from wap.worker import open_ports  # noqa: PLC0415 - see above
+
+    with open_ports(open_project(project)) as ports:
+        target = rollback_target(ports.catalog, table, to)
+        messages.print(
+            f"{table}: main {target.expected} → {target.to} "
+            f"(published {target.published_at:%Y-%m-%d %H:%M} by {target.run_id})",
+            markup=False,
+        )
+        if not yes:
+            typer.confirm("Consumers will see that snapshot at once. Go on?", abort=True, err=True)
+        snapshot = roll_back(ports.catalog, target)
+    console.print(f"main of {table} is at {snapshot.id}", markup=False)
+
+
+@app.command("rebuild-ledger")
+def rebuild_ledger(project: ProjectOption = Path()) -> None:
+    """Put the published runs back into the ledger, read from the catalog's seals."""
+    from wap.history import rebuild  # noqa: PLC0415 - see above
+    from wap.worker import open_ports  # noqa: PLC0415 - see above
+
+    with open_ports(open_project(project)) as ports:
+        count = rebuild(ports.catalog, ports.ledger)
+    console.print(f"{count} runs were missing and are in the ledger again", markup=False)

@@ -1,0 +1,122 @@
+"""``wap doctor``: proves the set-up, above all that a staged write stays invisible on main."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField
+
+from catalog.base import BranchCatalog, Change, TableShape
+from catalog.errors import CatalogError
+from catalog.refs import Branch, TableName
+from checks.errors import ChecksError
+from wap import doors, runtime
+from wap.declared import declared
+from wap.engines.base import Engine, Progress
+from wap.errors import WapError
+from wap.model import Value
+from wap.project import Project
+from wap.sources.base import Counts, SqlStream
+from wap.worker import open_activities
+
+ROWS = 3
+
+
+class Finding(Value):
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    said: str
+
+
+class _Probe:
+    """An extract of three rows."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.counts = Counts(read=ROWS)
+        self.sql: SqlStream | None = None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pydict({"id": list(range(ROWS))}, schema=self.schema)
+
+    def finish(self) -> Counts:
+        return self.counts
+
+
+def examine(project: Project) -> list[Finding]:
+    """Look at pipelines, Temporal, ledger, catalog and storage; nothing is left behind."""
+    findings = [
+        _try(f"pipeline {name}", lambda name=name: _pipeline(project, name))  # type: ignore[misc]
+        for name in project.pipelines()
+    ]
+    findings.append(_try("temporal", lambda: _temporal(project)))
+    findings.append(_try("probe write", lambda: _probe_write(project)))
+    return findings
+
+
+def _try(name: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name=name, ok=True, said=look())
+    except (WapError, CatalogError, ChecksError, OSError) as exc:
+        return Finding(name=name, ok=False, said=str(exc))
+
+
+def _pipeline(project: Project, name: str) -> str:
+    said = declared(project, name)
+    return f"→ {said.pipeline.table}, {len(said.contracts)} contract(s)"
+
+
+def _temporal(project: Project) -> str:
+    if project.temporal.address is not None:
+        return f"a given server at {project.temporal.address}"
+    server = runtime.running(doors.folder_of(project))
+    return f"{runtime.binary()}, {'running at ' + server.address if server else 'not running now'}"
+
+
+def _probe_write(project: Project) -> str:
+    with open_activities(project) as steps:
+        return probe(steps.catalog, steps.engine)
+
+
+def probe(catalog: BranchCatalog, engine: Engine) -> str:
+    """Stage three rows of a table that does not exist, prove main unmoved, remove every trace.
+
+    Raises:
+        WapError: main showed the probe, or the probe could not be read back.
+    """
+    branch = Branch.of_run(f"doctor-{uuid.uuid4().hex[:8]}")
+    table = TableName(("wap_doctor",), "probe")
+    shape = TableShape(Schema(NestedField(1, "id", LongType(), required=False)))
+    before = catalog.tables()
+    try:
+        staging = catalog.open_branch(branch, table, shape)
+        extract = _Probe(pa.schema([pa.field("id", pa.int64())]))
+        written = engine.write(extract, staging, report=_silent, cancelled=lambda: False)
+        staging = catalog.stage(staging, Change(added=written.files))
+        rows = catalog.scan(table, staging.head, branch).rows
+        if rows != ROWS:
+            raise WapError(
+                f"{ROWS} rows were staged, {rows} can be read back", where=staging.location
+            )
+        if catalog.tables() != before or catalog.published(table) is not None:
+            raise WapError(
+                "main showed a write that was only staged",
+                where=str(table),
+                hint="do not use this catalog: readers would see unaudited data",
+            )
+    finally:
+        dropped = catalog.drop(branch, table)
+    if any(state.branch == branch for state in catalog.branches()):
+        raise WapError("the probe's branch could not be removed", where=str(branch))
+    able = catalog.capabilities
+    groups = "several tables in one step" if able.atomic_groups else "one table a step"
+    return f"staged, invisible on main, removed ({dropped.files} files); publishes {groups}"
+
+
+def _silent(progress: Progress) -> None:
+    """Three rows need no progress."""
