@@ -69,8 +69,8 @@ def resolved_sqlite(url: str, root: Path, *, where: str) -> str:
 def without_password(url: str) -> str:
     """A URL for people: without password and without query, where keys may stand."""
     parts = urlsplit(url)
-    if not parts.netloc:
-        return urlunsplit((parts.scheme, "", parts.path, "", "")) if parts.scheme else url
+    if not parts.netloc:  # urlunsplit would swallow slashes of sqlite:////path
+        return url.partition("?")[0]
     user, at, host = parts.netloc.rpartition("@")
     shown = f"{user.partition(':')[0]}{at}{host}"
     return urlunsplit((parts.scheme, shown, parts.path, "", ""))

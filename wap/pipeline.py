@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -304,3 +305,8 @@ def pipeline_schema() -> dict[str, Any]:
         **schema,
         "title": "Pipeline",
     }
+
+
+if __name__ == "__main__":
+    # python -m wap.pipeline > docs/pipeline.schema.json
+    print(json.dumps(pipeline_schema(), indent=2))  # noqa: T201 - its output is the file

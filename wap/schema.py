@@ -141,8 +141,8 @@ class _Wanted:
 
     def fields(self) -> list[NestedField]:
         """The candidate's columns: the table's first, then declared ones, then the input's."""
-        names = list(self.published) or [n for n in self.found if self._takes(n)]
-        names += [n for n in (*self.found, *self.declared) if n not in names and self._takes(n)]
+        taken = (n for n in (*self.found, *self.declared) if self._takes(n))
+        names = dict.fromkeys((*self.published, *taken))
         return [self._field(name) for name in names]
 
     def _takes(self, name: str) -> bool:

@@ -78,8 +78,19 @@ def iceberg_schema(columns: Mapping[str, str], required: Collection[str] = ()) -
 
 
 def schema_of(fields: Collection[NestedField]) -> Schema:
-    """A schema of these fields with all ids assigned anew."""
-    return assign_fresh_schema_ids(Schema(*fields))
+    """A schema of these fields with all ids assigned anew.
+
+    Raises:
+        ConfigError: a column ``a.b`` beside a struct ``a`` with a field ``b``: Iceberg finds
+            fields by dotted names and cannot tell the two apart.
+    """
+    numbered = (f.model_copy(update={"field_id": n}) for n, f in enumerate(fields, start=-1000))
+    try:
+        return assign_fresh_schema_ids(Schema(*numbered))
+    except ValueError as exc:
+        raise ConfigError(
+            f"these columns are no schema: {exc}", hint="rename or leave out one of the two"
+        ) from exc
 
 
 def from_arrow(schema: pa.Schema, required: Collection[str] = ()) -> Schema:
