@@ -174,8 +174,8 @@ class Evidence(Protocol):
     """What an audit must show before its head may be published; ``checks.Report`` is one."""
 
     @property
-    def snapshot_id(self) -> int:
-        """The snapshot that was audited."""
+    def snapshot_id(self) -> int | None:
+        """The snapshot that was audited; None when it never came to an audit."""
 
     @property
     def declared(self) -> frozenset[str]:

@@ -23,6 +23,7 @@ from temporalio.worker import (
 from catalog.errors import CatalogError
 from checks.errors import ChecksError
 from wap import failures
+from wap.drill import When
 from wap.errors import WapError
 from wap.model import StepFacts
 
@@ -62,30 +63,33 @@ class AttemptInterceptor(Interceptor):
 
     Attributes:
         record: told the facts of each finished attempt (run id first).
+        boundary: called before a step and after its effect; a drill crashes there.
     """
 
     record: Callable[[str, StepFacts], None]
+    boundary: Callable[[str, When, int], None]
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - Temporal's name
         """Put ourselves before the step."""
-        return _Inbound(next, self.record)
+        return _Inbound(next, self)
 
 
 class _Inbound(ActivityInboundInterceptor):
-    def __init__(
-        self, next: ActivityInboundInterceptor, record: Callable[[str, StepFacts], None]  # noqa: A002 - Temporal's name
-    ) -> None:  # fmt: skip
+    def __init__(self, next: ActivityInboundInterceptor, outer: AttemptInterceptor) -> None:  # noqa: A002 - Temporal's name
         super().__init__(next)
-        self._record = record
+        self._outer = outer
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - Temporal's name
         attempt = Attempt()
         token = _CURRENT.set(attempt)
         beat = asyncio.create_task(_beat(attempt))
-        run_id = input.args[0].run_id
+        run_id, info = input.args[0].run_id, activity.info()
         try:
-            with _measured(lambda facts: self._record(run_id, facts)), _translated():
-                return await self.next.execute_activity(input)
+            with _measured(lambda facts: self._outer.record(run_id, facts)), _translated():
+                self._outer.boundary(info.activity_type, "before", info.attempt)
+                value = await self.next.execute_activity(input)
+                self._outer.boundary(info.activity_type, "after", info.attempt)
+                return value
         finally:
             beat.cancel()
             _CURRENT.reset(token)

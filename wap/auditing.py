@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from checks.gate import judge, refused
-from checks.own import reconcile_check, schema_check
 from pyiceberg.schema import Schema
 
 from catalog.base import BranchCatalog, Staging
 from catalog.refs import TableName
 from checks.base import Auditor
 from checks.contract import Contract, parse_contract
+from checks.gate import judge, refused
+from checks.own import reconcile_check, schema_check
 from checks.report import CheckResult, Outcome, Report
 from wap.model import CheckCounts, CheckFact
 from wap.relations import audit_relation
 from wap.runs import Books, PinnedPlan
-from wap.types import type_text
+from wap.types import column_texts
 
 
 def contracts_of(pinned: PinnedPlan) -> tuple[Contract, ...]:
@@ -68,9 +68,11 @@ def refuse_batch(
     return refused(
         run_id=run_id,
         table=table,
-        contracts=contracts_of(pinned),
-        what=what,
         differences=differences,
+        what=what,
+        expected=pinned.before,
+        started_at=pinned.started_at,
+        contracts=contracts_of(pinned),
         masked=pinned.pipeline.masked,
     )
 
@@ -79,17 +81,14 @@ def _own_checks(pinned: PinnedPlan, books: Books, staging: Staging) -> tuple[Che
     wanted = Schema.model_validate_json(pinned.wanted_schema)
     rows = books.rows
     return (
-        schema_check(
-            {f.name: type_text(f.field_type) for f in wanted.fields},
-            {f.name: type_text(f.field_type) for f in staging.schema.fields},
-        ),
+        schema_check(column_texts(wanted), column_texts(staging.schema)),
         reconcile_check(
             read=rows.read,
             staged=rows.staged,
             quarantined=rows.quarantined,
             deduplicated=rows.deduplicated,
             discarded=rows.discarded,
-            counted=books.counted,
+            counted=-1 if books.counted is None else books.counted,
             candidate=books.candidate,
             expected_candidate=books.expected_candidate,
         ),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from checks.render import Story, write_report
 from pyiceberg.schema import Schema
 
 from catalog.base import Staging
+from checks.render import Seen, Story, write_report
 from wap.auditing import counts_of, facts_of, refuse_batch
 from wap.ledger.base import Ledger
 from wap.model import (
@@ -22,7 +22,7 @@ from wap.model import (
 from wap.project import Project
 from wap.runs import Books, PinnedPlan, RunFolder
 from wap.steps import Audited, RunRef
-from wap.types import type_text
+from wap.type_texts import type_text
 
 
 def facts_of_run(
@@ -126,8 +126,8 @@ def _story(run: RunRef, pinned: PinnedPlan, folder: RunFolder, facts: RunFacts) 
         ending=result.ending.value,
         reason=result.reason,
         rows=result.rows.model_dump(),
-        before=(result.snapshot.before, before),
-        after=(result.snapshot.after, books.candidate if published else before),
+        before=Seen(result.snapshot.before, before),
+        after=Seen(result.snapshot.after, books.candidate if published else before),
         inputs=tuple((i.path, i.bytes) for i in books.inputs),
         rejects=tuple((r.file, r.line, r.reason) for r in books.rejects),
         steps=tuple((s.name, s.seconds) for s in facts.steps),

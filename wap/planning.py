@@ -17,7 +17,7 @@ from wap.runs import PinnedPlan
 from wap.schema import desired_schema
 from wap.sources import open_source
 from wap.sources.base import Cursor, Interval, Plan, Source
-from wap.types import from_arrow, type_text
+from wap.types import column_texts
 
 
 def source_of(project: Project, pipeline: Pipeline, request: RunRequest) -> Source:
@@ -71,16 +71,13 @@ def _with_schema(
 ) -> PinnedPlan:
     try:
         inferred = source.schema(plan)
-        source_columns = tuple(
-            ColumnFact(name=f.name, type=type_text(f.field_type))
-            for f in from_arrow(inferred).fields
-        )
+        source_columns = tuple(ColumnFact(name=f.name, type=str(f.type)) for f in inferred)
         wanted, columns = desired_schema(
             pinned.pipeline, inferred, published.schema if published else None
         )
     except BatchRefusedError as exc:
         return pinned.model_copy(update={"refused": exc.what, "differences": exc.differences})
-    types = {f.name: type_text(f.field_type) for f in wanted.fields}
+    types = column_texts(wanted)
     for contract in pinned.contracts:
         check_columns(parse_contract(contract.text, contract.path), types)
     return pinned.model_copy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from catalog.base import BranchCatalog
 from checks.soda import SodaAuditor
 from wap.activities import Activities
 from wap.attempts import AttemptInterceptor
+from wap.drill import crash_from
 from wap.engines.arrow import ArrowEngine
 from wap.ledger import open_ledger
 from wap.ledger.base import Ledger
@@ -39,11 +41,11 @@ class Ports:
 def open_ports(project: Project) -> Iterator[Ports]:
     """The project's catalog and ledger."""
     (project.state / "tmp").mkdir(parents=True, exist_ok=True)
-    ledger = open_ledger(project.ledger.url.get_secret_value())
+    ledger = open_ledger(project.ledger.url)
     try:
         ledger.migrate()
         settings = project.catalog
-        catalog = open_catalog(settings.kind, project.name, project.catalog_properties())
+        catalog = open_catalog(settings.kind, project.name, project.catalog_properties)
         yield Ports(catalog, ledger)
     finally:
         ledger.close()
@@ -58,7 +60,7 @@ def open_activities(project: Project) -> Iterator[Activities]:
             catalog=ports.catalog,
             ledger=ports.ledger,
             engine=ArrowEngine(
-                memory_budget=project.engine.memory_bytes, temp_directory=project.state / "tmp"
+                memory_budget=project.engine.memory, temp_directory=project.state / "tmp"
             ),
             auditor=SodaAuditor(sample_rows=project.audit.sample_rows),
             lineage=open_lineage(project.lineage, project.root),
@@ -75,7 +77,7 @@ def make_worker(client: Client, queue: str, activities: Activities) -> Worker:
         activities=activities.all(),
         activity_executor=ThreadPoolExecutor(PARALLEL_STEPS, "wap-step"),
         max_concurrent_activities=PARALLEL_STEPS,
-        interceptors=[AttemptInterceptor(record=activities.record)],
+        interceptors=[AttemptInterceptor(activities.record, crash_from(os.environ))],
         # A dead worker's private queue is given up soon, so that the next one can take over.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         max_heartbeat_throttle_interval=timedelta(seconds=1),

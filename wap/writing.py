@@ -8,7 +8,9 @@ from pyiceberg.expressions import (
     BooleanExpression,
     GreaterThanOrEqual,
     LessThan,
+    Reference,
 )
+from pyiceberg.expressions.literals import literal
 from pyiceberg.expressions.parser import parse
 from pyiceberg.schema import Schema
 
@@ -115,7 +117,8 @@ def _condition(pipeline: Pipeline, plan: Plan) -> BooleanExpression | None:
     if plan.interval is not None:
         column = plan.interval.column
         return And(
-            GreaterThanOrEqual(column, plan.interval.start), LessThan(column, plan.interval.end)
+            GreaterThanOrEqual(term=Reference(column), value=literal(plan.interval.start)),
+            LessThan(term=Reference(column), value=literal(plan.interval.end)),
         )
     return None
 

@@ -1,0 +1,5 @@
+"""``python -m wap``: the ``wap`` command."""
+
+from wap.cli import main
+
+main()
