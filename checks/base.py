@@ -59,3 +59,7 @@ class Auditor(ABC):
         Raises:
             AuditorUnavailableError: the engine does not answer now.
         """
+
+    @abstractmethod
+    def warm(self) -> None:
+        """Import now what the first audit would otherwise wait for."""

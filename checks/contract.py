@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ def parse_contract(text: str, path: str) -> Contract:
         ContractError: with file, line and a hint.
     """
     document = read(text, path)
+    _check_text(document)
     check_document(document)
     document = _fill_in(document)
     source, schema, relation = _dataset(document)
@@ -113,6 +115,15 @@ def _named_columns(contract: Contract) -> Iterator[tuple[Place, str]]:
                 yield ["checks", i, kind, "columns", j], name
         if kind == "freshness":
             yield ["checks", i, kind, "column"], body["column"]
+
+
+def _check_text(document: Document) -> None:
+    """An escape such as ``\\ud800`` makes half a character: no name, and no digest, can hold it."""
+    try:
+        json.dumps(document.data, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as exc:
+        hint = "remove escapes from \\ud800 to \\udfff"
+        raise fail(document, [], "half a character is in this file", hint) from exc
 
 
 def _dataset(document: Document) -> tuple[str, str, str]:
@@ -207,6 +218,10 @@ def _fill_in(document: Document) -> Document:
         if default is None:
             what = f"variable {name!r} has no value"
             raise fail(document, ["variables", name], what, f"write {name}: {{default: …}}")
+        if isinstance(default, str) and _VARIABLE.search(default):
+            # Soda would fill it in once more, out of our sight.
+            what = f"the default of variable {name!r} holds another variable"
+            raise fail(document, ["variables", name], what, "write the value itself")
         values[name] = default
     data = {k: v for k, v in document.data.items() if k != "variables"}
     filled = {key: _replace(document, [key], node, values) for key, node in data.items()}

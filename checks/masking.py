@@ -72,7 +72,7 @@ def engine_message(text: str, masked: Collection[str]) -> str:
 
 
 def difference(line: str, masked: Collection[str]) -> str:
-    """A line about a row that does not fit; where it names a masked column, its values are masked."""
+    """A line about a row that does not fit, without the values of masked columns it names."""
     if not mentions(line, masked):
         return line
     names = {quote + m + quote for m in masked for quote in ("'", '"', "`")}

@@ -91,7 +91,7 @@ def render_text(report: Report | Path | None, story: Story | None = None) -> str
 def _json(report: Report | None, story: Story) -> str:
     audit = json.loads(report.to_json()) if report else None
     document = {"format": FORMAT, "run": story.model_dump(mode="json"), "audit": audit}
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _replace(path: Path, content: bytes) -> None:

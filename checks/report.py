@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from checks.errors import ReportError
 
@@ -101,6 +101,11 @@ class Report(Value):
     started_at: datetime
     seconds: float = Field(ge=0)
 
+    @field_serializer("declared", "masked")
+    def _in_order(self, value: frozenset[str]) -> list[str]:
+        # A set has no order of its own; the same report must give the same text.
+        return sorted(value)
+
     @property
     def evaluated(self) -> frozenset[str]:
         """Names of the checks that have an outcome other than not evaluated."""
@@ -149,7 +154,6 @@ class Report(Value):
         return json.dumps(
             {**self.model_dump(mode="json"), "passed": self.passed, "digest": self.digest},
             indent=2,
-            sort_keys=True,
             ensure_ascii=False,
         )
 

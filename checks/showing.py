@@ -16,7 +16,7 @@ _MINUTE, _HOUR = 60, 3600
 
 
 def visible(text: str) -> str:
-    """The text with control, direction and unpaired characters written out as ``\\u001b``."""
+    """The text with control, direction and unpaired characters written out by number."""
     if text.isprintable() and not _TURNING.intersection(text):
         return text
     return "".join(c if c in "\n\t" or not _hidden(c) else f"\\u{ord(c):04x}" for c in text)

@@ -43,9 +43,8 @@ class SodaAuditor(Auditor):
 
     sample_rows: int = ROWS
 
-    @staticmethod
-    def warm() -> None:
-        """Import Soda now, so that the first audit does not have to."""
+    def warm(self) -> None:
+        """Import Soda now: see :meth:`checks.base.Auditor.warm`."""
         soda_edge.api()
 
     def audit(self, relation: Relation, contracts: Sequence[Contract]) -> Audit:

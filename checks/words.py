@@ -39,8 +39,15 @@ def share(part: int, whole: int | None) -> str:
     """``8,255 of 336,776 rows (2.45 %)``."""
     if whole is None:
         return f"{part:,} rows"
-    percent = f" ({part * 100 / whole:.2f} %)" if whole else ""
-    return f"{part:,} of {whole:,} rows{percent}"
+    return f"{part:,} of {whole:,} rows{f' ({_percent(part, whole)} %)' if whole else ''}"
+
+
+def _percent(part: int, whole: int) -> str:
+    """Two decimals, but never rounded to none or to all."""
+    text = f"{part * 100 / whole:.2f}"
+    if text == "0.00" and part:
+        return "below 0.01"
+    return "above 99.99" if text == "100.00" and part < whole else text
 
 
 def title(rule: Rule) -> str:
