@@ -71,7 +71,11 @@ class LedgerUnavailableError(LedgerError):
     """The ledger's database does not answer now (locked, refused): try again."""
 
 
-class LineageUnavailableError(WapError):
+class LineageError(WapError):
+    """The lineage sink refuses what it is told; trying again does not help."""
+
+
+class LineageUnavailableError(LineageError):
     """The lineage sink does not answer now: try again."""
 
 

@@ -1,0 +1,26 @@
+"""All DataHub metadata of one run, in one list; the same facts give the same list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from wap.lineage import datahub_checks, datahub_datasets, datahub_runs
+from wap.lineage.datahub_names import Names
+from wap.model import RunFacts
+
+
+def metadata(names: Names, facts: RunFacts) -> list[Any]:
+    """Change proposals as DataHub's emitters and its file format take them."""
+    return list(_proposals(names, facts))
+
+
+def _proposals(names: Names, facts: RunFacts) -> Iterator[Any]:
+    yield from datahub_runs.platforms()
+    yield from datahub_datasets.source(names, facts)
+    if datahub_runs.published(facts):
+        yield from datahub_datasets.table(names, facts)
+    yield from datahub_runs.pipeline(names, facts)
+    yield from datahub_runs.run(names, facts)
+    yield from datahub_checks.assertions(names, facts)
+    yield from datahub_checks.incident(names, facts)
