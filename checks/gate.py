@@ -44,7 +44,12 @@ def judge(
     own = [r.model_copy(update={"relation": r.relation or relation.table}) for r in own]
     declared = frozenset().union(*(c.declared for c in contracts), REQUIRED, {r.name for r in own})
     errors = [*audit.errors, *_complaints(contracts, audit, declared)]
-    found = {r.name: r for r in (*own, *audit.results) if r.name in declared}
+    found: dict[str, CheckResult] = {}
+    for result in (*own, *audit.results):
+        first = found.get(result.name)
+        # Of two results of one name the worse is shown; that there are two is an error already.
+        if result.name in declared and (first is None or first.outcome is Outcome.PASSED):
+            found[result.name] = result
     lost = [_lost(name, relation) for name in sorted(declared - found.keys())]
     return Report(
         run_id=run_id,
