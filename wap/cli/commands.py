@@ -1,5 +1,5 @@
 """Registers every command with the app."""
 
-from wap.cli import keep, run, show
+from wap.cli import keep, new, run, show
 
-__all__ = ["keep", "run", "show"]
+__all__ = ["keep", "new", "run", "show"]

@@ -57,7 +57,6 @@ def report(
 ) -> None:
     """The report of a run."""
     from checks.render import render_text  # noqa: PLC0415 - see the package's docstring
-
     from wap.reports import find_report  # noqa: PLC0415 - see above
 
     opened = open_project(project)
