@@ -118,7 +118,7 @@ def _named_columns(contract: Contract) -> Iterator[tuple[Place, str]]:
 
 
 def _check_text(document: Document) -> None:
-    """An escape such as ``\\ud800`` makes half a character: no name, and no digest, can hold it."""
+    """Refuse half a character (an escape from D800 to DFFF): no name, no digest can hold it."""
     try:
         json.dumps(document.data, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError as exc:

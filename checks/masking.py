@@ -46,20 +46,41 @@ def hides_value(rule: Rule, masked: Collection[str]) -> bool:
     return False
 
 
-def shows_own_columns(sql: str) -> bool:
-    """Whether a query returns columns under their own names, so that masking by name is enough.
+def own_columns(sql: str, relations: Collection[str], columns: Collection[str]) -> bool:
+    """Whether a query returns these relations' columns under their own names and nothing else.
 
-    ``SELECT email AS note`` or a subquery would carry a masked value under another name.
+    Only then is masking by name enough: ``SELECT email AS note``, a subquery, a whole row or a
+    renamed relation would carry a masked value under another name.
+
+    Args:
+        sql: the query.
+        relations: views whose columns may be returned.
+        columns: names of those columns.
     """
     try:
         query = parse_one(sql, dialect="duckdb")
     except SqlglotError:
         return False
-    if not isinstance(query, exp.Select) or query.find(exp.Subquery, exp.CTE):
+    if not isinstance(query, exp.Select) or any(query.find(kind) for kind in _DERIVED):
         return False
-    stars = list(query.find_all(exp.Star))
-    renamed = any(star.args.get(change) for star in stars for change in ("replace", "rename"))
-    return not renamed and all(isinstance(e, exp.Column | exp.Star) for e in query.expressions)
+    tables = list(query.find_all(exp.Table))
+    plain = all(isinstance(t.this, exp.Identifier) and t.name in relations for t in tables)
+    renamed = any(alias.args.get("columns") for alias in query.find_all(exp.TableAlias))
+    names = {t.alias_or_name for t in tables} - set(columns)
+    return plain and not renamed and all(_as_it_is(e, names, columns) for e in query.expressions)
+
+
+_DERIVED = (exp.Subquery, exp.CTE, exp.Values, exp.Unnest, exp.Lateral, exp.Pivot)
+
+
+def _as_it_is(selected: exp.Expression, tables: Collection[str], columns: Collection[str]) -> bool:
+    if isinstance(selected, exp.Star):
+        return not any(selected.args.get(change) for change in ("replace", "rename"))
+    if not isinstance(selected, exp.Column):
+        return False
+    if isinstance(selected.this, exp.Star):
+        return _as_it_is(selected.this, tables, columns)
+    return selected.name in columns and (not selected.table or selected.table in tables)
 
 
 def engine_message(text: str, masked: Collection[str]) -> str:

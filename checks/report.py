@@ -170,7 +170,7 @@ class Report(Value):
             stated = data.pop("digest")
             data.pop("passed")
             report = cls.model_validate(data)
-        except (ValueError, KeyError, AttributeError) as exc:
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise ReportError(f"not a report: {exc}") from exc
         if report.digest != stated or (digest is not None and digest != stated):
             raise ReportError(

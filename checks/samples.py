@@ -11,7 +11,7 @@ import duckdb
 from checks.base import Relation
 from checks.conditions import all_of, breaking, looked_at, quoted, view
 from checks.contract import Contract
-from checks.masking import MASK, engine_message, is_masked, mentions, shows_own_columns
+from checks.masking import MASK, engine_message, is_masked, mentions, own_columns
 from checks.rules import Rule
 
 #: Rows, columns and characters that a report shows at most.
@@ -41,7 +41,11 @@ def failing_rows(relation: Relation, contract: Contract, rule: Rule, *, rows: in
     except duckdb.Error as exc:
         reason = engine_message(str(exc), relation.masked)
         return Sampled(note=f"no failing rows can be shown: {reason}")
-    hidden = _hidden(relation, rule, names)
+    if relation.masked and not _names_are_ours(relation, rule):
+        # Neither a value nor a name of such a query is sure: PIVOT makes names out of values.
+        names = [f"column {n}" for n in range(1, len(names) + 1)]
+        return Sampled(tuple(_shown(names, row, frozenset(names)) for row in found))
+    hidden = frozenset(n for n in names if is_masked(n, relation.masked))
     return Sampled(tuple(_shown(names, row, hidden) for row in found))
 
 
@@ -78,11 +82,12 @@ def _columns(relation: Relation, contract: Contract, rule: Rule) -> Sequence[str
     return [*front, *(c for c in chosen if c not in front)]
 
 
-def _hidden(relation: Relation, rule: Rule, names: Sequence[str]) -> frozenset[str]:
+def _names_are_ours(relation: Relation, rule: Rule) -> bool:
     query = rule.body.get("query") or rule.body.get("keys_query")
-    if rule.kind == "failed_rows" and query and relation.masked and not shows_own_columns(query):
-        return frozenset(names)
-    return frozenset(n for n in names if is_masked(n, relation.masked))
+    if rule.kind != "failed_rows" or not query:
+        return True
+    views = (relation.table, f"{relation.table}__batch", f"{relation.table}__published")
+    return own_columns(query, views, relation.columns)
 
 
 def _shown(

@@ -166,10 +166,10 @@ def _judged(
 
 
 def _why_not(finding: Finding, errors: Sequence[str]) -> str:
-    if errors:
-        return errors[0]
     if finding.counts.get("check_rows_tested") == 0:
         return "there is no row to measure"
+    if errors:
+        return errors[0]
     return f"Soda says {finding.outcome.lower().replace('_', ' ')} and gives no reason"
 
 

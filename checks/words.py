@@ -100,7 +100,7 @@ def _subject(rule: Rule) -> str:
     if rule.kind == "duplicate":
         return "repeated values" if len(rule.columns) == 1 else "repeated keys"
     if rule.kind == "freshness":
-        return "newest value is old"
+        return "age of the newest value"
     if rule.kind == "failed_rows":
         return "rows that break the rule"
     return _COUNTED.get(rule.kind, "")

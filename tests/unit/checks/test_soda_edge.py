@@ -107,7 +107,7 @@ def test_with_logs_as_they_are_soda_is_heard(logs_as_they_were):
     assert soda_edge.deaf() is None
 
 
-def quiet(**changes):
+def quiet(**changes: object):
     def turn():
         for name, value in changes.items():
             setattr(logging.getLogger("soda"), name, value)
@@ -137,7 +137,7 @@ SILENT = {
     "disabled": quiet(disabled=True),
     "dictConfig with its default": lambda: logging.config.dictConfig({"version": 1}),
     "a filter on the logger": lambda: logging.getLogger("soda").addFilter(lambda _: False),
-    "another parent": quiet(parent=logging.Logger("island")),
+    "another parent": quiet(parent=logging.getLogger("island")),
     "the ear's level": deafen_the_ear,
     "a filter on the ear": filter_the_ear,
 }
