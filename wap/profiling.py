@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from wap.sniffing import Sniffed, identifier
+from wap.field_map import quoted
+from wap.sniffing import Sniffed
 
 #: A column with so few values, each so often, is taken for a closed set of them.
 _FEW_VALUES = 12
@@ -78,7 +79,7 @@ def profile(sniffed: Sniffed) -> Profile:
 def _columns(sniffed: Sniffed) -> list[Column]:
     asked = []
     for name, kind in sniffed.columns.items():
-        column = identifier(name)
+        column = quoted(name)
         least = f"min({column})::DOUBLE" if kind.startswith(_NUMBERS) else "NULL"
         asked += [f"count({column})", f"approx_count_distinct({column})", least]
     row = sniffed.connection.sql(
@@ -104,7 +105,7 @@ def _columns(sniffed: Sniffed) -> list[Column]:
 
 
 def _closed_set(sniffed: Sniffed, name: str, rows: int) -> tuple[str, ...]:
-    column = identifier(name)
+    column = quoted(name)
     found = sniffed.connection.sql(
         f"SELECT DISTINCT {column} AS value FROM data "  # noqa: S608 - identifiers are quoted
         f"WHERE value IS NOT NULL ORDER BY value LIMIT {_FEW_VALUES + 1}"
@@ -153,7 +154,7 @@ def _may_be_key(column: Column) -> bool:
 
 
 def _is_unique(sniffed: Sniffed, table: str, key: Sequence[str]) -> bool:
-    columns = ", ".join(identifier(name) for name in key)
+    columns = ", ".join(quoted(name) for name in key)
     found = sniffed.connection.sql(
         f"SELECT 1 FROM {table} GROUP BY {columns} HAVING count(*) > 1 LIMIT 1"  # noqa: S608 - quoted
     ).fetchall()

@@ -13,6 +13,7 @@ import duckdb
 from sqlglot import exp
 
 from wap.errors import ConfigError, SourceError
+from wap.field_map import quoted
 from wap.types import column_texts, from_arrow
 
 #: Rows that proposals are made from; a first look need not read a terabyte.
@@ -53,11 +54,6 @@ class Sniffed:
     delimiter: str | None = None
     nulls: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-
-
-def identifier(name: str) -> str:
-    """A name quoted for DuckDB."""
-    return str(exp.to_identifier(name, quoted=True).sql("duckdb"))
 
 
 def literal(value: Any) -> str:
@@ -159,7 +155,7 @@ def _null_texts(
     if not changed:
         return ()
     text = _reader(path, "csv", {**options, "all_varchar": True})
-    tests = " OR ".join(f"t = {identifier(name)}" for name in changed)
+    tests = " OR ".join(f"t = {quoted(name)}" for name in changed)
     among = ", ".join(f"({literal(t)})" for t in NULL_TEXTS)
     found = con.sql(
         f"SELECT t FROM (VALUES {among}) AS nulls(t) WHERE EXISTS "  # noqa: S608 - quoted above
