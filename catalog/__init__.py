@@ -1,1 +1,122 @@
 """Branches of tables, and the only code that moves main."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from catalog.errors import (
+    BranchExistsError,
+    BranchNotFoundError,
+    CatalogConfigError,
+    CatalogError,
+    CatalogUnavailableError,
+    CorruptMetadataError,
+    HeadMovedError,
+    NotInstalledError,
+    RebaseRefusedError,
+    SchemaConflictError,
+    StorageFullError,
+    TableNotFoundError,
+    UnauditedError,
+    UnsealedError,
+    UnsupportedError,
+)
+from catalog.refs import (
+    MAIN,
+    AuditedHead,
+    Branch,
+    BranchState,
+    Capabilities,
+    Dropped,
+    Evidence,
+    Role,
+    Seal,
+    Snapshot,
+    TableName,
+)
+
+if TYPE_CHECKING:
+    from catalog.base import BranchCatalog, Change, Published, Scan, Staging, TableShape
+
+#: Kind of catalog → module and function that opens it, and the extra it needs ("": none).
+_KINDS = {
+    "memory": ("catalog.memory", "open_memory", ""),
+    "sqlite": ("catalog.sql", "open_sqlite", ""),
+}
+#: Names of the port; importing them costs a second of pyiceberg, so it waits until one is used.
+_PORT = frozenset({"BranchCatalog", "Change", "Published", "Scan", "Staging", "TableShape"})
+
+
+def open_catalog(kind: str, name: str, properties: Mapping[str, str]) -> BranchCatalog:
+    """Open a catalog.
+
+    Args:
+        kind: ``sqlite`` or, for tests and trials, ``memory``.
+        name: the catalog's own name; projects that share a database use different ones.
+        properties: ``sqlite``: ``uri`` (``sqlite:///…``), ``warehouse`` (path or URL), and any of
+            pyiceberg's own; ``memory``: ``warehouse``.
+
+    Raises:
+        CatalogConfigError: an unknown kind, or a property is missing or wrong.
+        NotInstalledError: the kind needs an extra that is not installed.
+        CatalogUnavailableError: its database does not answer.
+    """
+    if kind not in _KINDS:
+        known = ", ".join(sorted(_KINDS))
+        raise CatalogConfigError(f"unknown catalog kind {kind!r}", hint=f"known kinds: {known}")
+    module, function, extra = _KINDS[kind]
+    try:
+        opener: Callable[[str, Mapping[str, str]], BranchCatalog]
+        opener = getattr(import_module(module), function)
+    except ModuleNotFoundError as exc:
+        needed = f"wap-lakehouse[{extra}]" if extra else "wap-lakehouse"
+        raise NotInstalledError(
+            f"catalog kind {kind!r} needs the package {exc.name}",
+            hint=f"pip install '{needed}'",
+        ) from exc
+    return opener(name, properties)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PORT:
+        return getattr(import_module("catalog.base"), name)
+    raise AttributeError(f"module 'catalog' has no attribute {name!r}")
+
+
+__all__ = [
+    "MAIN",
+    "AuditedHead",
+    "Branch",
+    "BranchCatalog",
+    "BranchExistsError",
+    "BranchNotFoundError",
+    "BranchState",
+    "Capabilities",
+    "CatalogConfigError",
+    "CatalogError",
+    "CatalogUnavailableError",
+    "Change",
+    "CorruptMetadataError",
+    "Dropped",
+    "Evidence",
+    "HeadMovedError",
+    "NotInstalledError",
+    "Published",
+    "RebaseRefusedError",
+    "Role",
+    "Scan",
+    "SchemaConflictError",
+    "Seal",
+    "Snapshot",
+    "Staging",
+    "StorageFullError",
+    "TableName",
+    "TableNotFoundError",
+    "TableShape",
+    "UnauditedError",
+    "UnsealedError",
+    "UnsupportedError",
+    "open_catalog",
+]

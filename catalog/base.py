@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pyiceberg.expressions import BooleanExpression
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 
+from catalog.coverage import uncovered
 from catalog.refs import (
     AuditedHead,
     Branch,
@@ -169,11 +171,22 @@ class BranchCatalog(ABC):
         """
 
     @abstractmethod
-    def scan(self, table: TableName, snapshot_id: int, branch: Branch | None = None) -> Scan:
+    def scan(
+        self,
+        table: TableName,
+        snapshot_id: int,
+        branch: Branch | None = None,
+        *,
+        row_filter: BooleanExpression | None = None,
+    ) -> Scan:
         """The files of a snapshot; ``branch`` finds a table that is only staged.
+
+        With a ``row_filter`` only the files that may hold matching rows, told by partitions
+        and column bounds where the catalog keeps them; a file may still hold none.
 
         Raises:
             TableNotFoundError: no such table or snapshot.
+            SchemaConflictError: the filter names no column of the table, or a wrong value.
         """
 
     @abstractmethod
@@ -226,10 +239,23 @@ class BranchCatalog(ABC):
             HeadMovedError: main is not at ``expected``.
         """
 
+    @abstractmethod
+    def made_of(self, table: TableName, snapshot_id: int) -> frozenset[str]:
+        """Locations of what makes a published snapshot up: its manifests, or its files.
+
+        Two snapshots that are made of the same hold the same rows.
+
+        Raises:
+            TableNotFoundError: no such table or snapshot.
+        """
+
     def verify(self, table: TableName) -> list[Snapshot]:
         """The snapshots of main that no seal covers: [] is what an auditor wants to see.
 
         A snapshot is covered when it is a whole seal, or the snapshot that a seal names as
-        audited, or the run's own stage or rebase snapshot below that, or the bootstrap.
+        audited, or the run's own snapshots below that, or the empty bootstrap. A seal that is
+        not made of the files of what it names as audited covers nothing.
         """
-        raise NotImplementedError
+        return uncovered(
+            self.log(table), lambda a, b: self.made_of(table, a) == self.made_of(table, b)
+        )

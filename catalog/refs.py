@@ -13,7 +13,7 @@ from catalog.errors import CatalogConfigError, UnauditedError, UnsealedError
 MAIN = "main"
 
 #: Role of a snapshot that one of our runs made, under the summary key ``wap.role``.
-Role = Literal["bootstrap", "stage", "rebase", "seal"]
+Role = Literal["bootstrap", "open", "stage", "rebase", "seal"]
 
 _BRANCH = re.compile(r"[A-Za-z][A-Za-z0-9._/-]*")
 _NAME_PART = re.compile(r"[^\x00-\x1f./\\]+")

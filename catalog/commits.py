@@ -1,0 +1,230 @@
+"""Committing by compare-and-swap: proposals, the bounded retry loop, and what swaps them in."""
+
+from __future__ import annotations
+
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
+from pyiceberg.io import FileIO
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update import TableRequirement, TableUpdate
+
+from catalog import moves
+from catalog.drafts import Draft
+from catalog.errors import CatalogError, CatalogUnavailableError
+from catalog.vendor import is_transient
+
+T = TypeVar("T")
+
+#: So often a metadata commit is tried while nothing but its timing stands against it.
+TRIES = 60
+_LONGEST_WAIT = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One table's part of a commit, made from freshly loaded metadata.
+
+    Attributes:
+        table: as it was loaded.
+        requirements: what must still hold; the table's uuid is always added.
+        updates: what changes; may be empty when only the name does.
+        rename_to: identifier the table has afterwards, None: it keeps its own.
+        drafts: the snapshots written for it.
+    """
+
+    table: Table
+    requirements: tuple[TableRequirement, ...]
+    updates: tuple[TableUpdate, ...]
+    rename_to: tuple[str, ...] | None = None
+    drafts: tuple[Draft, ...] = ()
+
+    @property
+    def all_requirements(self) -> tuple[TableRequirement, ...]:
+        """The requirements and that it is still the same table."""
+        return (moves.same_table(self.table.metadata), *self.requirements)
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """There is nothing (more) to commit: the effect is there, and this is the answer."""
+
+    value: T
+
+
+Decision = Done[T] | Sequence[Proposal]
+
+
+class Committer(ABC):
+    """Swaps new metadata in, all proposals or none.
+
+    Attributes:
+        atomic_groups: takes several proposals at once.
+        serial: a commit fails when *anything* in the table changed since it was loaded, not
+            only what the requirements name.
+    """
+
+    atomic_groups: bool
+    serial: bool
+
+    @abstractmethod
+    def commit(self, proposals: Sequence[Proposal]) -> None:
+        """Commit them.
+
+        Raises:
+            CommitFailedException: lost for certain; nothing has changed.
+            Exception: anything else leaves the outcome unknown.
+        """
+
+
+class PortableCommitter(Committer):
+    """Commits one table over the public interface that every pyiceberg catalog has."""
+
+    atomic_groups = False
+    serial = False
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def commit(self, proposals: Sequence[Proposal]) -> None:
+        """Commit the single proposal, then rename; a crash between is completed by a retry."""
+        (proposal,) = proposals
+        if proposal.updates:
+            response = self._catalog.commit_table(
+                proposal.table, proposal.all_requirements, proposal.updates
+            )
+            trim_metadata(proposal.table.io, proposal.table.metadata, response.metadata)
+        if proposal.rename_to is not None:
+            self._rename(proposal.table.name(), proposal.rename_to)
+
+    def _rename(self, old: tuple[str, ...], new: tuple[str, ...]) -> None:
+        ensure_namespace(self._catalog, new[:-1])
+        try:
+            self._catalog.rename_table(old, new)
+        except (TableAlreadyExistsError, NoSuchTableError) as exc:
+            raise CommitFailedException(f"cannot rename to {'.'.join(new)}: {exc}") from exc
+
+
+def ensure_namespace(catalog: Catalog, namespace: tuple[str, ...]) -> None:
+    """Create a namespace that is not there; another that does so at once is no error."""
+    if catalog.namespace_exists(namespace):
+        return
+    try:
+        catalog.create_namespace(namespace)
+    except NamespaceAlreadyExistsError:
+        return
+    except Exception:
+        if not catalog.namespace_exists(namespace):
+            raise
+
+
+def trim_metadata(io: FileIO, before: TableMetadata, after: TableMetadata) -> None:
+    """Delete the metadata files that fell off the log, where the table's properties say so."""
+    if after.properties.get("write.metadata.delete-after-commit.enabled", "false") != "true":
+        return
+    kept = {entry.metadata_file for entry in after.metadata_log}
+    for entry in before.metadata_log:
+        if entry.metadata_file not in kept:
+            delete_quietly(io, entry.metadata_file)
+
+
+def delete_quietly(io: FileIO, location: str) -> None:
+    """Delete a file that nothing refers to; one that is gone already is fine."""
+    try:
+        io.delete(location)
+    except FileNotFoundError:
+        return
+
+
+def settle(
+    committer: Committer, decide: Callable[[], Decision[T]], drafts: Sequence[Draft] = ()
+) -> T:
+    """Commit what ``decide`` proposes until it finds its effect in freshly loaded metadata.
+
+    ``decide`` is asked again after every attempt, whatever became of it: so a lost answer, a
+    lost race and a success end the same way, by reading what is there. Only the metadata
+    commit is repeated; data files and manifests are written once.
+
+    Args:
+        committer: what swaps the proposals in.
+        decide: loads, and either finds the effect there or proposes; raises when it cannot be.
+        drafts: snapshots written for this; their files are deleted when they surely lost.
+
+    Raises:
+        CatalogError: from ``decide``.
+        CatalogUnavailableError: still losing after :data:`TRIES`.
+    """
+    landed = False  # or may have: its files must stay then
+    failure: Exception | None = None
+    for wait in _waits():
+        try:
+            decision = decide()
+        except CatalogError:
+            if not landed:
+                _discard(drafts)
+            raise
+        if isinstance(decision, Done):
+            if not landed:
+                _discard(drafts)
+            return decision.value
+        if failure is not None and not is_retried(failure):
+            raise failure
+        failure = None
+        try:
+            committer.commit(decision)
+            landed = True
+        except Exception as exc:  # noqa: BLE001 - judged above, once what is there has been read
+            failure = exc
+            if _is_lost(exc):
+                _discard_lists(decision)
+            else:
+                landed = True
+            time.sleep(wait)
+    if not landed:
+        _discard(drafts)
+    raise CatalogUnavailableError(
+        f"the commit lost its race {TRIES} times",
+        hint="too many writers at once; run again when it is quieter",
+    ) from failure
+
+
+def is_retried(exc: Exception) -> bool:
+    """Whether a commit that raised this is worth another attempt."""
+    return _is_lost(exc) or is_transient(exc)
+
+
+def _is_lost(exc: Exception) -> bool:
+    """Whether the commit certainly did not happen because somebody else was faster."""
+    if isinstance(exc, CommitFailedException):
+        return True
+    # pyiceberg words a lost race on the sequence number as a bug of the caller.
+    return isinstance(exc, ValueError) and "Cannot add snapshot with sequence number" in str(exc)
+
+
+def _waits() -> Iterator[float]:
+    for attempt in range(TRIES):
+        longest = min(_LONGEST_WAIT, 0.004 * 2**attempt)
+        yield random.uniform(0, longest)  # noqa: S311 - jitter, no secret
+
+
+def _discard(drafts: Sequence[Draft]) -> None:
+    for draft in drafts:
+        draft.discard()
+
+
+def _discard_lists(proposals: Sequence[Proposal]) -> None:
+    for proposal in proposals:
+        for draft in proposal.drafts:
+            draft.discard_list()

@@ -1,0 +1,131 @@
+"""Where tables are found: visible ones by their name, staged new ones in the hidden namespace."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.io import FileIO, load_file_io
+from pyiceberg.table import Table
+
+from catalog import naming
+from catalog.commits import Committer
+from catalog.errors import BranchNotFoundError, TableNotFoundError, UnsupportedError
+from catalog.history import Chain, run_chain
+from catalog.refs import Branch, TableName
+
+_FORMAT = 2
+_LOAD_TRIES = 3
+
+
+class Home:
+    """One pyiceberg catalog, what commits to it, and a lock per table for this process.
+
+    The locks only keep our own threads from losing races against each other; what is right
+    rests on the compare-and-swap of the commits.
+    """
+
+    def __init__(self, catalog: Catalog, committer: Committer) -> None:
+        self.catalog = catalog
+        self.committer = committer
+        self._locks: dict[TableName, threading.RLock] = defaultdict(threading.RLock)
+        self._locks_guard = threading.Lock()
+
+    @property
+    def warehouse(self) -> str | None:
+        """Root of new tables' locations; None: the catalog chooses."""
+        return self.catalog.properties.get("warehouse")
+
+    @contextmanager
+    def serial(self, tables: Iterable[TableName]) -> Iterator[None]:
+        """Be the only thread of this process that commits to the tables."""
+        with ExitStack() as stack:
+            for table in sorted(set(tables)):
+                with self._locks_guard:
+                    lock = self._locks[table]
+                stack.enter_context(lock)
+            yield
+
+    def visible(self, table: TableName) -> Table | None:
+        """The table that readers see; None when there is none."""
+        return self.load(table.identifier)
+
+    def hidden(self, branch: Branch, table: TableName) -> Table | None:
+        """The new table that a run stages; None when there is none (any more)."""
+        return self.load(naming.hidden_identifier(branch, table))
+
+    def staged(self, branch: Branch, table: TableName) -> tuple[Table, Chain]:
+        """The table that holds a run's branch, and the run's own snapshots on it.
+
+        Raises:
+            BranchNotFoundError: neither the visible nor a hidden table holds it.
+        """
+        for found in (self.visible(table), self.hidden(branch, table)):
+            chain = run_chain(found, branch) if found is not None else None
+            if found is not None and chain is not None:
+                check_format(found, table)
+                return found, chain
+        raise BranchNotFoundError(
+            f"there is no branch {branch}",
+            where=str(table),
+            hint="it was published or dropped; start a new run",
+        )
+
+    def needed(self, table: TableName) -> Table:
+        """The visible table.
+
+        Raises:
+            TableNotFoundError: there is none.
+        """
+        found = self.visible(table)
+        if found is None:
+            hint = "`wap verify` lists what is published"
+            raise TableNotFoundError("no such table is published", where=str(table), hint=hint)
+        return found
+
+    def identifiers(self) -> list[tuple[str, ...]]:
+        """Every table of every namespace, the hidden one included."""
+        found: list[tuple[str, ...]] = []
+        waiting = list(self.catalog.list_namespaces())
+        while waiting:
+            namespace = waiting.pop()
+            try:
+                found += self.catalog.list_tables(namespace)
+                waiting += self.catalog.list_namespaces(namespace)
+            except NoSuchNamespaceError:
+                continue  # went away while we looked
+        return found
+
+    def file_io(self, location: str) -> FileIO:
+        """A FileIO for a location that no table is known to lie at."""
+        return load_file_io(self.catalog.properties, location)
+
+    def load(self, identifier: tuple[str, ...]) -> Table | None:
+        """Load; a metadata file that later commits trimmed away under us means: look again."""
+        for attempt in range(_LOAD_TRIES):
+            try:
+                return self.catalog.load_table(identifier)
+            except (NoSuchTableError, NoSuchNamespaceError):
+                return None
+            except FileNotFoundError:
+                if attempt == _LOAD_TRIES - 1:
+                    raise
+        return None
+
+
+def check_format(table: Table, name: TableName) -> None:
+    """Refuse what pyiceberg cannot write safely.
+
+    Raises:
+        UnsupportedError: not Iceberg format version 2.
+    """
+    if table.metadata.format_version != _FORMAT:
+        raise UnsupportedError(
+            f"Iceberg format version {table.metadata.format_version} cannot be written",
+            where=str(name),
+            hint=f"runs write format version {_FORMAT}; rewrite the table in it",
+        )

@@ -1,0 +1,120 @@
+"""Moving main to a sealed head by compare-and-swap, for one table or several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
+from pyiceberg.table.update import TableRequirement, TableUpdate
+
+from catalog import moves
+from catalog.commits import Decision, Done, Proposal, settle
+from catalog.errors import BranchNotFoundError, UnsupportedError
+from catalog.history import ancestry, head_id, head_of, value_of
+from catalog.home import Home
+from catalog.proof import check_chain, check_manifests, is_about, moved, sealed_head
+from catalog.refs import MAIN, AuditedHead, Snapshot
+
+
+def publish(home: Home, heads: Sequence[AuditedHead]) -> list[Snapshot]:
+    """See :meth:`catalog.base.BranchCatalog.publish`."""
+    _check_group(home, heads)
+
+    def decide() -> Decision[list[Snapshot]]:
+        done: list[Snapshot] = []
+        proposals: list[Proposal] = []
+        for head in heads:
+            visible = home.visible(head.table)
+            found = _published(visible, head)
+            if found is not None:
+                done.append(found)
+            else:
+                proposals.append(_proposal(home, head, visible))
+        return proposals or Done(done)
+
+    with home.serial([h.table for h in heads]):
+        return settle(home.committer, decide)
+
+
+def _check_group(home: Home, heads: Sequence[AuditedHead]) -> None:
+    if len(heads) > 1 and not home.committer.atomic_groups:
+        raise UnsupportedError(
+            "this catalog cannot publish several tables in one step",
+            where=", ".join(str(h.table) for h in heads),
+            hint="publish them one by one",
+        )
+    if len({h.table for h in heads}) != len(heads):
+        raise UnsupportedError("one table cannot be published twice in one step")
+
+
+def _published(visible: Table | None, audited: AuditedHead) -> Snapshot | None:
+    """The seal of this very audit in main's ancestry, where a publish has put it already."""
+    if visible is None:
+        return None
+    for snapshot in ancestry(visible.metadata, head_of(visible.metadata, MAIN)):
+        if is_about(snapshot, audited):
+            return value_of(audited.table, snapshot)
+    return None
+
+
+def _proposal(home: Home, audited: AuditedHead, visible: Table | None) -> Proposal:
+    if visible is not None and audited.branch.name in visible.metadata.refs:
+        return _publish_over(visible, audited)
+    hidden = home.hidden(audited.branch, audited.table)
+    if hidden is None:
+        raise BranchNotFoundError(
+            f"there is no branch {audited.branch}",
+            where=str(audited.table),
+            hint="it was dropped, or what it published was rolled back; start a new run",
+        )
+    if visible is not None:
+        # Another run made the table first.
+        raise moved(audited, MAIN, None, head_id(visible.metadata, MAIN))
+    return _publish_new(hidden, audited)
+
+
+def _publish_over(table: Table, audited: AuditedHead) -> Proposal:
+    main = head_id(table.metadata, MAIN)
+    if main != audited.expected:
+        raise moved(audited, MAIN, audited.expected, main)
+    sealed = sealed_head(table, audited)
+    check_chain(table, audited, sealed, audited.expected)
+    return _move_main(table, audited, sealed)
+
+
+def _publish_new(hidden: Table, audited: AuditedHead) -> Proposal:
+    """A new table: main moves inside the hidden table, and its name makes it visible."""
+    metadata = hidden.metadata
+    if audited.expected is not None:
+        raise moved(audited, MAIN, audited.expected, None)
+    main = head_of(metadata, MAIN)
+    if main is not None and is_about(main, audited) and audited.branch.name not in metadata.refs:
+        # A publish that died before the rename: only the name is missing.
+        check_manifests(hidden, audited, main)
+        asserted = moves.ref_is(MAIN, main.snapshot_id)
+        return Proposal(hidden, (asserted,), (), rename_to=audited.table.identifier)
+    sealed = sealed_head(hidden, audited)
+    check_chain(hidden, audited, sealed, head_id(metadata, MAIN))
+    proposal = _move_main(hidden, audited, sealed)
+    return Proposal(
+        hidden, proposal.requirements, proposal.updates, rename_to=audited.table.identifier
+    )
+
+
+def _move_main(table: Table, audited: AuditedHead, sealed: IcebergSnapshot) -> Proposal:
+    metadata, ref = table.metadata, audited.branch.name
+    main = head_id(metadata, MAIN)
+    requirements: tuple[TableRequirement, ...] = (
+        moves.ref_is(MAIN, main),
+        moves.ref_is(ref, sealed.snapshot_id),
+        moves.schema_is(metadata),
+    )
+    updates: list[TableUpdate] = []
+    if sealed.schema_id is not None and sealed.schema_id != metadata.current_schema_id:
+        updates.append(moves.set_schema(sealed.schema_id))
+    updates += [
+        moves.set_branch(MAIN, sealed),
+        moves.remove_ref(ref),
+    ]
+    return Proposal(table, requirements, tuple(updates))

@@ -1,0 +1,140 @@
+"""What only looks: tables, logs, branches, and the files of a snapshot."""
+
+from __future__ import annotations
+
+from pyiceberg.expressions import BooleanExpression
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
+
+from catalog import naming
+from catalog.base import Published, Scan, Staging
+from catalog.drafts import live_files, manifests_of
+from catalog.errors import (
+    CatalogConfigError,
+    SchemaConflictError,
+    TableNotFoundError,
+)
+from catalog.history import ancestry, head_of, run_chain, value_of
+from catalog.home import Home
+from catalog.refs import MAIN, Branch, BranchState, Snapshot, TableName
+from catalog.views import published_of, schema_of, staging_of, state_of
+
+
+def tables(home: Home) -> list[TableName]:
+    """See :meth:`catalog.base.BranchCatalog.tables`."""
+    return sorted(
+        TableName(identifier[:-1], identifier[-1])
+        for identifier in home.identifiers()
+        if identifier[:-1] != (naming.STAGING_NAMESPACE,)
+    )
+
+
+def published(home: Home, name: TableName) -> Published | None:
+    """See :meth:`catalog.base.BranchCatalog.published`."""
+    table = home.visible(name)
+    return published_of(table, name) if table is not None else None
+
+
+def log(home: Home, name: TableName) -> list[Snapshot]:
+    """See :meth:`catalog.base.BranchCatalog.log`."""
+    table = home.visible(name)
+    if table is None or published_of(table, name) is None:
+        return []
+    metadata = table.metadata
+    return [value_of(name, s) for s in ancestry(metadata, head_of(metadata, MAIN))]
+
+
+def branches(home: Home) -> list[BranchState]:
+    """See :meth:`catalog.base.BranchCatalog.branches`."""
+    states: list[BranchState] = []
+    for identifier in home.identifiers():
+        table = home.load(identifier)
+        if table is not None:
+            states += _states(table)
+    return sorted(states, key=lambda s: (s.table, s.branch))
+
+
+def _states(table: Table) -> list[BranchState]:
+    """The staging branches of one table; refs that no run of ours made are not among them."""
+    identifier = table.name()
+    if identifier[:-1] == (naming.STAGING_NAMESPACE,):
+        owner = table.properties.get(naming.TABLE_PROPERTY, "")
+        names = [table.properties.get(naming.BRANCH_PROPERTY, "")]
+        name = TableName.parse(owner) if owner else None
+    else:
+        names = list(table.metadata.refs)
+        name = TableName(identifier[:-1], identifier[-1])
+    found = []
+    for branch in filter(None, map(_branch, names)):
+        chain = run_chain(table, branch)
+        if chain is not None and name is not None:
+            found.append(state_of(table, branch, name, chain))
+    return found
+
+
+def _branch(ref: str) -> Branch | None:
+    try:
+        return Branch(ref)
+    except CatalogConfigError:
+        return None  # main, or a foreign ref that no branch of ours could be called
+
+
+def staging(home: Home, branch: Branch, name: TableName) -> Staging:
+    """See :meth:`catalog.base.BranchCatalog.staging`."""
+    table, _ = home.staged(branch, name)
+    return staging_of(table, branch, name)
+
+
+def scan(
+    home: Home,
+    name: TableName,
+    snapshot_id: int,
+    branch: Branch | None,
+    row_filter: BooleanExpression | None,
+) -> Scan:
+    """See :meth:`catalog.base.BranchCatalog.scan`."""
+    table, snapshot = _snapshot(home, name, snapshot_id, branch)
+    schema = schema_of(table.metadata, snapshot)
+    if row_filter is None:
+        return Scan(schema=schema, files=live_files(snapshot, table.io), io=table.io)
+    return Scan(schema=schema, files=_matching(table, snapshot, row_filter, name), io=table.io)
+
+
+def _matching(
+    table: Table, snapshot: IcebergSnapshot, row_filter: BooleanExpression, name: TableName
+) -> list[DataFile]:
+    """The files that may hold matching rows, by their partitions and column bounds."""
+    try:
+        tasks = table.scan(row_filter=row_filter, snapshot_id=snapshot.snapshot_id).plan_files()
+        files = [(task.file, task.delete_files) for task in tasks]
+    except (ValueError, TypeError) as exc:
+        hint = "name columns of the table, and values of their types"
+        raise SchemaConflictError(f"the filter: {exc}", where=str(name), hint=hint) from exc
+    return [f for file, deletes in files for f in (file, *deletes)]
+
+
+def _snapshot(
+    home: Home, name: TableName, snapshot_id: int, branch: Branch | None
+) -> tuple[Table, IcebergSnapshot]:
+    for table in _candidates(home, name, branch):
+        found = table.metadata.snapshot_by_id(snapshot_id)
+        if found is not None:
+            return table, found
+    raise TableNotFoundError(
+        f"no snapshot {snapshot_id}",
+        where=str(name),
+        hint="it was dropped, or has expired; look at the log",
+    )
+
+
+def _candidates(home: Home, name: TableName, branch: Branch | None) -> list[Table]:
+    visible = home.visible(name)
+    hidden = home.hidden(branch, name) if branch is not None else None
+    return [table for table in (visible, hidden) if table is not None]
+
+
+def made_of(home: Home, name: TableName, snapshot_id: int) -> frozenset[str]:
+    """See :meth:`catalog.base.BranchCatalog.made_of`."""
+    table, snapshot = _snapshot(home, name, snapshot_id, None)
+    return frozenset(path for path, _ in manifests_of(snapshot, table.io))

@@ -1,0 +1,143 @@
+"""Staging a change on a branch, and the files it consists of."""
+
+from __future__ import annotations
+
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
+
+from catalog import moves, naming
+from catalog.base import Change, Scan, Staging
+from catalog.commits import Decision, Done, Proposal, settle
+from catalog.drafts import Draft, MissingFilesError, added_files
+from catalog.errors import CatalogConfigError, HeadMovedError, RebaseRefusedError
+from catalog.history import Chain, chain_of, summary_of
+from catalog.home import Home
+from catalog.views import schema_of, staging_of
+
+
+def stage(home: Home, staging: Staging, change: Change) -> Staging:
+    """See :meth:`catalog.base.BranchCatalog.stage`."""
+    _check_names(change)
+    digest = naming.change_digest(
+        (f.file_path for f in (*change.added, *change.kept)),
+        (f.file_path for f in change.removed),
+    )
+    drafts: list[Draft] = []
+
+    def decide() -> Decision[Staging]:
+        table, chain = home.staged(staging.branch, staging.table)
+        if _is_staged(chain, staging, digest):
+            return Done(staging_of(table, staging.branch, staging.table))
+        if not drafts:
+            drafts.append(_draft(table, staging, change, digest))
+        return [_proposal(table, staging, chain.head, drafts[0])]
+
+    with home.serial([staging.table]):
+        try:
+            return settle(home.committer, decide, drafts)
+        except MissingFilesError as exc:
+            for draft in drafts:
+                draft.discard()
+            raise RebaseRefusedError(
+                f"files to be replaced are not in the published table: {exc}",
+                where=f"{staging.table} on {staging.branch}",
+                hint="plan and write the batch again",
+            ) from exc
+
+
+def batch(home: Home, staging: Staging) -> Scan:
+    """See :meth:`catalog.base.BranchCatalog.batch`."""
+    table, chain = home.staged(staging.branch, staging.table)
+    head = table.metadata.snapshot_by_id(staging.head)
+    pinned = chain_of(table.metadata, head, staging.branch.run_id) if head is not None else None
+    if head is None or pinned is None:
+        raise moved(staging, chain)
+    staged = pinned.staged
+    files = added_files(staged, table.io) if staged is not None else []
+    return Scan(
+        schema=schema_of(table.metadata, head),
+        files=[f for f in files if not naming.is_kept(f.file_path)],
+        io=table.io,
+    )
+
+
+def moved(staging: Staging, chain: Chain) -> HeadMovedError:
+    """The branch is not where the caller saw it."""
+    return HeadMovedError(
+        table=str(staging.table),
+        ref=staging.branch.name,
+        expected=staging.head,
+        found=chain.head.snapshot_id,
+        hint="another attempt of this run was faster; read the branch again",
+    )
+
+
+def _check_names(change: Change) -> None:
+    """Names tell the batch from rows carried over, so they must be right from the start.
+
+    Raises:
+        CatalogConfigError: a name says the one and the change the other.
+    """
+    wrong = [f.file_path for f in change.added if naming.is_kept(f.file_path)]
+    wrong += [f.file_path for f in change.kept if not naming.is_kept(f.file_path)]
+    if wrong:
+        raise CatalogConfigError(
+            "a data file's name does not tell whether it carries rows over",
+            where=wrong[0],
+            hint=f"names of carried-over files, and only theirs, start with {naming.KEPT_PREFIX}",
+        )
+
+
+def _is_staged(chain: Chain, staging: Staging, digest: str) -> bool:
+    """Whether this very change is on the branch; another one, or a moved head, is an error."""
+    if chain.staged is not None and summary_of(chain.staged).get(naming.CHANGE) == digest:
+        return True
+    if chain.staged is not None or chain.head.snapshot_id != staging.head:
+        raise moved(staging, chain)
+    return False
+
+
+def _draft(table: Table, staging: Staging, change: Change, digest: str) -> Draft:
+    return Draft(
+        table=table,
+        run_id=staging.branch.run_id,
+        schema=staging.schema,
+        added=[*change.added, *change.kept],
+        removed=change.removed,
+        summary={
+            **change.summary,
+            naming.RUN: staging.branch.run_id,
+            naming.ROLE: "stage",
+            naming.CHANGE: digest,
+            naming.KEPT: str(len(change.kept)),
+            naming.REMOVED: str(len(change.removed)),
+            naming.DATA: staging.data_location,
+        },
+    )
+
+
+def _proposal(table: Table, staging: Staging, parent: IcebergSnapshot, draft: Draft) -> Proposal:
+    metadata = table.metadata
+    snapshot = draft.snapshot(metadata, parent, metadata.next_sequence_number())
+    return on_branch(table, staging.branch.name, parent.snapshot_id, snapshot, draft)
+
+
+def on_branch(
+    table: Table, ref: str, expected: int, snapshot: IcebergSnapshot, draft: Draft
+) -> Proposal:
+    """Move a branch from the head we saw to a new snapshot."""
+    return Proposal(
+        table=table,
+        requirements=(moves.ref_is(ref, expected),),
+        updates=(
+            moves.add_snapshot(snapshot),
+            moves.set_branch(ref, snapshot),
+        ),
+        drafts=(draft,),
+    )
+
+
+def own_files(chain: Chain, table: Table) -> list[DataFile]:
+    """The data files that the run's change added, carried-over ones included."""
+    return added_files(chain.staged, table.io) if chain.staged is not None else []
