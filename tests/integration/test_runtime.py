@@ -1,0 +1,101 @@
+"""The project's own Temporal server: shared, stopped by the last user, found again after a kill."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from wap import runtime
+from wap.errors import TemporalUnavailableError
+
+USE_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from wap import runtime
+with runtime.embedded(Path(sys.argv[1])) as server:
+    print(server.address, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path):
+    folder = tmp_path / "temporal"
+    yield folder
+    server = runtime.running(folder) if folder.exists() else None
+    if server is not None and server.pid is not None:
+        os.kill(server.pid, signal.SIGKILL)
+
+
+def answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_started_when_needed_and_stopped_by_the_last_user(folder):
+    with runtime.embedded(folder) as first:
+        assert answers(first.address)
+        assert first.address.startswith("127.0.0.1:")
+        with runtime.embedded(folder) as second:
+            assert second == first
+        assert runtime.running(folder) == first
+    assert runtime.running(folder) is None
+    assert not answers(first.address)
+
+
+def test_users_that_come_at_once_share_one_server(folder):
+    def use(_: int) -> runtime.Server:
+        with runtime.embedded(folder) as server:
+            assert answers(server.address)
+            return server
+
+    with runtime.embedded(folder) as held, ThreadPoolExecutor(6) as threads:
+        assert set(threads.map(use, range(12))) == {held}
+    assert runtime.running(folder) is None
+
+
+def test_server_of_a_killed_user_is_found_and_used_again(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", USE_AND_DIE, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = runtime.running(folder)
+    assert left is not None
+    assert left.address == done.stdout.strip()
+    with runtime.embedded(folder) as again:
+        assert again == left
+    assert runtime.running(folder) is None
+
+
+def test_killed_server_is_replaced_on_the_same_database(folder):
+    with runtime.embedded(folder) as first:
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGKILL)
+        os.waitpid(first.pid, 0)
+        assert runtime.running(folder) is None
+        with runtime.embedded(folder) as second:
+            assert second.pid != first.pid
+            assert answers(second.address)
+
+
+def test_program_that_does_not_start_says_why(folder, tmp_path, monkeypatch):
+    broken = tmp_path / "bin" / "temporal"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho no such flag >&2\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
+    with pytest.raises(TemporalUnavailableError, match="no such flag"), runtime.embedded(folder):
+        pass
+    assert runtime.running(folder) is None
