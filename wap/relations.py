@@ -55,9 +55,12 @@ def connect(
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 "allow_community_extensions": False,
+                "allow_persistent_secrets": False,
             }
         )
         con.execute("SET TimeZone = 'UTC'")
+        # Else SQL could name a Python variable of whoever runs it.
+        con.execute("SET python_enable_replacements = false")
     except (OSError, duckdb.Error) as exc:
         raise RelationError(
             f"no DuckDB connection: {exc}", where=str(temp_directory), hint="check the settings"
@@ -69,7 +72,8 @@ def create_view(con: duckdb.DuckDBPyConnection, schema: str, name: str, scan: Sc
     """Make the view ``schema.name`` over the scan's own files, read by Iceberg field id.
 
     Returns:
-        The paths that a query of it opens, as DuckDB sees them.
+        The paths that a query of it opens, as DuckDB sees them: each file, and the pattern that
+        stands for it where its name holds a wildcard.
 
     Raises:
         RelationError: delete files, files that are not Parquet or carry no field ids, a type or
@@ -91,7 +95,7 @@ def create_view(con: duckdb.DuckDBPyConnection, schema: str, name: str, scan: Sc
         con.execute(f"CREATE VIEW {quoted(schema)}.{quoted(name)} AS {_select(scan, paths)}")
     except duckdb.Error as exc:
         raise RelationError(f"cannot make the view: {exc}", where=where) from exc
-    return paths
+    return sorted({*paths, *(p for f in scan.files if (p := _local(f.file_path)) is not None)})
 
 
 @contextmanager
