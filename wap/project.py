@@ -21,7 +21,6 @@ from wap.settings import (
     EngineSection,
     LedgerSection,
     LineageSection,
-    RejectedSection,
     Settings,
     TemporalSection,
 )
@@ -107,11 +106,6 @@ class Project:
     def audit(self) -> AuditSection:
         """The settings under ``[audit]``."""
         return self.settings.audit
-
-    @property
-    def rejected(self) -> RejectedSection:
-        """The settings under ``[rejected]``."""
-        return self.settings.rejected
 
     def pipelines(self) -> list[str]:
         """Names of all pipelines, sorted; the files are not read.

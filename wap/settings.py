@@ -117,8 +117,8 @@ class TemporalSection(Section):
     """For that server (also from TEMPORAL_API_KEY); it implies TLS."""
     tls: bool = False
     """Whether to speak TLS with that server."""
-    ui: bool = False
-    """Whether the project's own server serves its web page."""
+    heartbeat_seconds: float = Field(default=10.0, ge=1)
+    """A worker that is silent for so long is taken for dead, and another takes its step over."""
 
 
 class EngineSection(Section):
@@ -139,13 +139,6 @@ class AuditSection(Section):
     """Failing rows shown in a report per check; 0 shows none."""
 
 
-class RejectedSection(Section):
-    """What becomes of a batch that the audit refused."""
-
-    keep_hours: float = Field(default=0, ge=0)
-    """How long its branch is kept to look at, in hours; 0 removes it at once."""
-
-
 class Settings(Section):
     """All of ``wap.toml``; an empty file is a valid one."""
 
@@ -156,4 +149,3 @@ class Settings(Section):
     temporal: TemporalSection = TemporalSection()
     engine: EngineSection = EngineSection()
     audit: AuditSection = AuditSection()
-    rejected: RejectedSection = RejectedSection()
