@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 from catalog.refs import Branch, TableName
 
@@ -26,9 +24,6 @@ DATA = "wap.data-location"  #: where the run's data files lie
 TABLE_PROPERTY = "wap.table"
 BRANCH_PROPERTY = "wap.branch"
 
-#: Basenames of data files that carry over rows of replaced files start so; no other may.
-KEPT_PREFIX = "kept-"
-
 
 def hidden_identifier(branch: Branch, table: TableName) -> tuple[str, str]:
     """The catalog's name for a new table while it is staged: one per branch and table."""
@@ -45,17 +40,6 @@ def new_location(warehouse: str, branch: Branch, table: TableName) -> str:
 def run_folder(run_id: str) -> str:
     """Where a run's manifests and manifest lists lie, below the table's metadata path."""
     return f"wap/{run_id}"
-
-
-def is_kept(location: str) -> bool:
-    """Whether a data file carries over rows, told by its name."""
-    return PurePosixPath(location).name.startswith(KEPT_PREFIX)
-
-
-def change_digest(added: Iterable[str], removed: Iterable[str]) -> str:
-    """sha256 hex over the locations of the files that a stage adds and takes away."""
-    lines = [f"+{path}" for path in sorted(added)] + [f"-{path}" for path in sorted(removed)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _digest(branch: Branch, table: TableName) -> str:

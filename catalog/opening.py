@@ -136,8 +136,11 @@ def _first_commit(
 def _candidate_schema(table: Table, name: TableName, shape: TableShape) -> Schema:
     if is_hidden(table):
         return table.schema()
-    schemas.check_partitioning(table.metadata, shape.partitioning, str(name))
-    return schemas.grown(table.metadata, shape.schema, str(name))
+    metadata, where = table.metadata, str(name)
+    schemas.check_partitioning(table.schema(), table.spec(), shape.partitioning, where)
+    return schemas.grown(
+        table.schema(), metadata.schemas, metadata.last_column_id, shape.schema, where
+    )
 
 
 def _add_head(snapshot: IcebergSnapshot, ref: str) -> tuple[TableUpdate, TableUpdate]:

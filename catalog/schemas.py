@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
-from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import Transform, UnknownTransform, parse_transform
 from pyiceberg.types import (
     DecimalType,
@@ -45,26 +44,33 @@ def new_schema(wanted: Schema, where: str) -> Schema:
         raise SchemaConflictError(f"the columns clash: {exc}", where=where, hint=hint) from exc
 
 
-def grown(metadata: TableMetadata, wanted: Schema, where: str) -> Schema:
+def grown(
+    current: Schema, known: Sequence[Schema], last_column_id: int, wanted: Schema, where: str
+) -> Schema:
     """The table's current schema, grown to hold ``wanted``: the same object when it already does.
 
-    A schema that an earlier run added for the same columns is used again.
+    Args:
+        current: the table's current schema.
+        known: every schema the table keeps; one that another run added for the same columns is
+            used again.
+        last_column_id: highest field id the table ever gave out.
+        wanted: the columns asked for, by name.
+        where: the table, for messages.
 
     Raises:
         SchemaConflictError: a type would have to narrow, or a required column is in the way.
     """
-    current = metadata.schema()
     _check_names(wanted.fields, where)
-    ids = itertools.count(metadata.last_column_id + 1)
+    ids = itertools.count(last_column_id + 1)
     fields = _Growth(where, lambda: next(ids)).fields(current.fields, wanted.fields, "")
     if fields == current.fields:
         return current
-    for schema in metadata.schemas:
+    for schema in known:
         if _spelled(schema.fields) == _spelled(fields) and _extends(schema, current):
             return schema
     return Schema(
         *fields,
-        schema_id=max(s.schema_id for s in metadata.schemas) + 1,
+        schema_id=max(s.schema_id for s in known) + 1,
         identifier_field_ids=current.identifier_field_ids,
     )
 
@@ -111,16 +117,15 @@ def new_spec(schema: Schema, partitioning: Iterable[tuple[str, str]], where: str
 
 
 def check_partitioning(
-    metadata: TableMetadata, partitioning: Iterable[tuple[str, str]], where: str
+    schema: Schema, spec: PartitionSpec, partitioning: Iterable[tuple[str, str]], where: str
 ) -> None:
     """Refuse a partitioning that is not the table's own; none given means: whatever it has.
 
     Raises:
         SchemaConflictError: it differs.
     """
-    schema = metadata.schema()
     wanted = [(column, str(_transform(text, where))) for column, text in partitioning]
-    own = metadata.spec().fields
+    own = spec.fields
     have = [(schema.find_column_name(f.source_id), str(f.transform)) for f in own]
     if wanted and wanted != have:
         shown = ", ".join(f"{t}({c})" for c, t in have) or "nothing"

@@ -8,9 +8,10 @@ from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog import moves, naming
 from catalog.base import Change, Scan, Staging
+from catalog.batches import change_digest, check_names, is_kept
 from catalog.commits import Decision, Done, Proposal, settle
 from catalog.drafts import Draft, MissingFilesError, added_files
-from catalog.errors import CatalogConfigError, HeadMovedError, RebaseRefusedError
+from catalog.errors import HeadMovedError, RebaseRefusedError
 from catalog.history import Chain, chain_of, summary_of
 from catalog.home import Home
 from catalog.views import schema_of, staging_of
@@ -18,11 +19,8 @@ from catalog.views import schema_of, staging_of
 
 def stage(home: Home, staging: Staging, change: Change) -> Staging:
     """See :meth:`catalog.base.BranchCatalog.stage`."""
-    _check_names(change)
-    digest = naming.change_digest(
-        (f.file_path for f in (*change.added, *change.kept)),
-        (f.file_path for f in change.removed),
-    )
+    check_names(change)
+    digest = change_digest(change)
     drafts: list[Draft] = []
 
     def decide() -> Decision[Staging]:
@@ -57,7 +55,7 @@ def batch(home: Home, staging: Staging) -> Scan:
     files = added_files(staged, table.io) if staged is not None else []
     return Scan(
         schema=schema_of(table.metadata, head),
-        files=[f for f in files if not naming.is_kept(f.file_path)],
+        files=[f for f in files if not is_kept(f.file_path)],
         io=table.io,
     )
 
@@ -71,22 +69,6 @@ def moved(staging: Staging, chain: Chain) -> HeadMovedError:
         found=chain.head.snapshot_id,
         hint="another attempt of this run was faster; read the branch again",
     )
-
-
-def _check_names(change: Change) -> None:
-    """Names tell the batch from rows carried over, so they must be right from the start.
-
-    Raises:
-        CatalogConfigError: a name says the one and the change the other.
-    """
-    wrong = [f.file_path for f in change.added if naming.is_kept(f.file_path)]
-    wrong += [f.file_path for f in change.kept if not naming.is_kept(f.file_path)]
-    if wrong:
-        raise CatalogConfigError(
-            "a data file's name does not tell whether it carries rows over",
-            where=wrong[0],
-            hint=f"names of carried-over files, and only theirs, start with {naming.KEPT_PREFIX}",
-        )
 
 
 def _is_staged(chain: Chain, staging: Staging, digest: str) -> bool:

@@ -1,0 +1,138 @@
+"""Snapshots and tables of the memory catalog: plain values and one mutable table."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pyiceberg.manifest import DataFile
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
+
+from catalog import naming
+from catalog.errors import HeadMovedError
+from catalog.refs import MAIN, AuditedHead, Branch, Role, Seal, Snapshot, TableName
+
+_ids = itertools.count(1001)
+
+
+@dataclass(frozen=True)
+class Shows:
+    """What a snapshot shows.
+
+    Attributes:
+        own: the files that its run added.
+        replaces: whether it took files of its parent away.
+        change: digest of the staged change, None where none was staged.
+    """
+
+    schema: Schema
+    files: tuple[DataFile, ...] = ()
+    own: tuple[DataFile, ...] = ()
+    replaces: bool = False
+    change: str | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A snapshot and what it shows."""
+
+    value: Snapshot
+    shows: Shows
+
+    @property
+    def schema(self) -> Schema:
+        """The snapshot's schema."""
+        return self.shows.schema
+
+    @property
+    def files(self) -> tuple[DataFile, ...]:
+        """All files it shows."""
+        return self.shows.files
+
+
+@dataclass
+class MemoryTable:
+    """A table; it is published when main has moved beyond the bootstrap."""
+
+    name: TableName
+    schema: Schema
+    known: list[Schema]
+    spec: PartitionSpec
+    location: str
+    properties: dict[str, str]
+    nodes: dict[int, Node] = field(default_factory=dict)
+    refs: dict[str, int] = field(default_factory=dict)
+
+    def ancestry(self, ref: str) -> Iterator[Node]:
+        """The ref's snapshots, newest first."""
+        found = self.refs.get(ref)
+        while found is not None:
+            yield self.nodes[found]
+            found = self.nodes[found].value.parent_id
+
+    def own(self, branch: Branch) -> list[Node]:
+        """The run's snapshots on its branch, newest first; [] without a branch."""
+        nodes = self.ancestry(branch.name)
+        return list(itertools.takewhile(lambda n: n.value.run_id == branch.run_id, nodes))
+
+    def add(
+        self,
+        ref: str,
+        role: Role,
+        summary: Mapping[str, str],
+        shows: Shows,
+        parent: Node | None = None,
+    ) -> Node:
+        """A new snapshot on top of ``parent``, and the ref on it."""
+        rows = sum(f.record_count for f in shows.files)
+        totals = {"total-records": str(rows), "total-data-files": str(len(shows.files))}
+        value = Snapshot(
+            table=self.name,
+            id=next(_ids),
+            parent_id=parent.value.id if parent is not None else None,
+            committed_at=datetime.now(UTC),
+            operation="overwrite" if shows.replaces else "append",
+            schema_id=shows.schema.schema_id,
+            summary={**summary, **totals, naming.ROLE: role},
+        )
+        node = Node(value, shows)
+        self.nodes[value.id] = node
+        self.refs[ref] = value.id
+        return node
+
+
+def branches_of(table: MemoryTable) -> list[Branch]:
+    """The staging branches that runs have in a table."""
+    return [b for b in (Branch(r) for r in table.refs if r != MAIN) if table.own(b)]
+
+
+def change_of(own: Sequence[Node]) -> Node | None:
+    """The snapshot that holds the run's change, None before it is staged."""
+    return next((n for n in own if n.value.role in ("stage", "rebase")), None)
+
+
+def schema_stands(table: MemoryTable, own: Sequence[Node]) -> bool:
+    """Whether the current schema is the one the run grew its own from, or its own."""
+    based = next(s for n in own if (s := n.value.summary.get(naming.BASE_SCHEMA)) is not None)
+    return table.schema.schema_id in (int(based), own[0].schema.schema_id)
+
+
+def audit_of(audited: AuditedHead) -> tuple[str, int, str]:
+    """Run, head and report of an audit: what its seal must tell."""
+    return audited.branch.run_id, audited.head, audited.report.digest
+
+
+def is_about(snapshot: Snapshot, audited: AuditedHead) -> bool:
+    """Whether a snapshot is the seal of this audit."""
+    if not snapshot.is_sealed:
+        return False
+    facts = Seal.from_summary(snapshot.summary)
+    return (facts.run_id, facts.audited, facts.report_digest) == audit_of(audited)
+
+
+def moved(name: TableName, ref: str, expected: int | None, found: int | None) -> HeadMovedError:
+    """A ref is not where the caller saw it."""
+    return HeadMovedError(table=str(name), ref=ref, expected=expected, found=found)
