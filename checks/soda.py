@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +39,11 @@ class SodaAuditor(Auditor):
 
     Attributes:
         sample_rows: failing rows to show per check.
+        verify: runs one contract; Soda, or in tests one that misbehaves.
     """
 
     sample_rows: int = ROWS
+    verify: Callable[[Any, str, Mapping[str, Any]], Verdict] = soda_edge.verify
 
     def warm(self) -> None:
         """Import Soda now: see :meth:`checks.base.Auditor.warm`."""
@@ -64,7 +66,7 @@ class SodaAuditor(Auditor):
         if reason:
             return [_unknown(rule, relation, reason) for rule in contract.rules], [reason]
         by_soda = [rule for rule in contract.rules if rule.kind != "duplicate"]
-        verdict = _run_soda(relation, contract) if by_soda else Verdict("PASSED")
+        verdict = self._run(relation, contract) if by_soda else Verdict("PASSED")
         errors = list(_complaints(verdict, by_soda, relation, contract))
         findings = {finding.path: finding for finding in verdict.findings}
         results = []
@@ -77,6 +79,11 @@ class SodaAuditor(Auditor):
             results.append(self._with_sample(relation, contract, rule, result))
         # Whoever turned the logs off meanwhile may have hidden an error of this very run.
         return results, [*errors, *filter(None, [soda_edge.deaf()])]
+
+    def _run(self, relation: Relation, contract: Contract) -> Verdict:
+        columns = [_without_duplicates(column) for column in contract.data["columns"]]
+        data = _without_duplicates({**contract.data, "columns": columns})
+        return self.verify(relation.connection, relation.source, data)
 
     def _with_sample(
         self, relation: Relation, contract: Contract, rule: Rule, result: CheckResult
@@ -97,12 +104,6 @@ def _misplaced(relation: Relation, contract: Contract) -> str | None:
         return None
     wanted = f"{relation.source}/{relation.schema}/{table}"
     return f"dataset is not {wanted}, {wanted}__batch or {wanted}__published"
-
-
-def _run_soda(relation: Relation, contract: Contract) -> Verdict:
-    data = {**contract.data, "columns": [_without_duplicates(c) for c in contract.data["columns"]]}
-    data = _without_duplicates(data)
-    return soda_edge.verify(relation.connection, relation.source, data)
 
 
 def _without_duplicates(node: Mapping[str, Any]) -> dict[str, Any]:

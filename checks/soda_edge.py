@@ -20,6 +20,7 @@ import importlib
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,6 +32,7 @@ from checks.conditions import quoted
 from checks.errors import AuditorUnavailableError
 
 LOGGER = "soda"
+_IMPORTING = threading.Lock()
 _NUMBER = (int, float, Decimal)
 
 
@@ -63,13 +65,19 @@ class Verdict:
     errors: tuple[str, ...] = ()
 
 
-@functools.cache
 def api() -> SimpleNamespace:
     """Import Soda (about 1.2 s, 86 MB), its telemetry off and no ``.env`` file read.
 
     Raises:
         AuditorUnavailableError: Soda is not installed as pinned.
     """
+    # Audits of several tables start side by side; one of them imports, the others wait.
+    with _IMPORTING:
+        return _imported()
+
+
+@functools.cache
+def _imported() -> SimpleNamespace:
     # Before the first import: Soda would make itself the process's OpenTelemetry provider and
     # send the host's own spans to collect.soda.io.
     os.environ["SODA_CORE_TELEMETRY_ENABLED"] = "false"

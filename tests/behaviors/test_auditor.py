@@ -274,6 +274,20 @@ def test_silenced_logs_are_an_error(auditor, relation):
     assert "silences errors" in errors[0]
 
 
+def test_logs_silenced_while_it_ran_are_an_error(auditor, relation):
+    def hush(number: int) -> int:
+        logging.disable(logging.CRITICAL)
+        return number
+
+    relation.connection.create_function("hush", hush)
+    try:
+        check = contract({"failed_rows": {"expression": "hush(customer) < 0"}})
+        audit = auditor.audit(relation, [check])
+    finally:
+        logging.disable(logging.NOTSET)
+    assert any("silences errors" in e for e in audit.errors)
+
+
 def test_an_aggregate_of_no_rows_is_not_evaluated(auditor, relation):
     check = contract(amount={"aggregate": {"function": "avg", **must(must_be=1)}}, rows="id > 99")
     audit = auditor.audit(relation, [check])
