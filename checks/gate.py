@@ -44,12 +44,7 @@ def judge(
     own = [r.model_copy(update={"relation": r.relation or relation.table}) for r in own]
     declared = frozenset().union(*(c.declared for c in contracts), REQUIRED, {r.name for r in own})
     errors = [*audit.errors, *_complaints(contracts, audit, declared)]
-    found: dict[str, CheckResult] = {}
-    for result in (*own, *audit.results):
-        first = found.get(result.name)
-        # Of two results of one name the worse is shown; that there are two is an error already.
-        if result.name in declared and (first is None or first.outcome is Outcome.PASSED):
-            found[result.name] = result
+    found = _one_each([r for r in (*own, *audit.results) if r.name in declared])
     lost = [_lost(name, relation) for name in sorted(declared - found.keys())]
     return Report(
         run_id=run_id,
@@ -124,6 +119,16 @@ def _complaints(
             yield f"{name}: reported, but no contract declares it"
         elif times > 1:
             yield f"{name}: reported {times} times"
+
+
+def _one_each(results: Sequence[CheckResult]) -> dict[str, CheckResult]:
+    """Of several results of one name the worse (that there are several is an error already)."""
+    found: dict[str, CheckResult] = {}
+    for result in results:
+        first = found.get(result.name)
+        if first is None or first.outcome is Outcome.PASSED:
+            found[result.name] = result
+    return found
 
 
 def _lost(name: str, relation: Relation) -> CheckResult:

@@ -15,6 +15,7 @@ FIT = "wap:fit"
 REQUIRED = frozenset({SCHEMA, ROWS})
 
 _LINES = 12
+_PARTS = ("staged", "quarantined", "deduplicated", "discarded")
 
 
 def schema_check(expected: Mapping[str, str], actual: Mapping[str, str]) -> CheckResult:
@@ -64,9 +65,8 @@ def reconcile_check(
         expected_candidate: rows it must have: what was published, less what is replaced, and
             what was staged.
     """
-    accounted = staged + quarantined + deduplicated + discarded
     pairs = [
-        (read, accounted, "rows read", "accounted for"),
+        (read, staged + quarantined + deduplicated + discarded, "rows read", "accounted for"),
         (staged, counted, "rows staged", "in the table"),
     ]
     if candidate is not None and expected_candidate is not None:
@@ -75,16 +75,13 @@ def reconcile_check(
     if min(read, staged, quarantined, deduplicated, discarded, counted) < 0:
         lines.append("a count is negative")
     off = sum(abs(a - b) for a, b, _, _ in pairs)
-    parts = {"staged": staged, "quarantined": quarantined, "deduplicated": deduplicated,
-             "discarded": discarded}  # fmt: skip
-    books = " + ".join(f"{n:,} {name}" for name, n in parts.items() if n or name == "staged")
+    books = _books(staged, quarantined, deduplicated, discarded)
     return CheckResult(
         name=ROWS,
         relation="",
         kind="reconciliation",
         title="Every row read is accounted for",
-        expected="rows read = staged + quarantined + deduplicated + discarded, "
-        "and the table holds what was staged",
+        expected=f"rows read = {' + '.join(_PARTS)}, and the table holds what was staged",
         measured="; ".join(lines) or f"{read:,} read = {books}; {counted:,} counted in the table",
         value=float(off),
         failing_rows=off,
@@ -122,6 +119,11 @@ def _differences(expected: Mapping[str, str], actual: Mapping[str, str]) -> Sequ
     shared = [name for name in expected if name in actual]
     order = shared != [name for name in actual if name in expected]
     return [*lost, *more, *other, *(["the columns stand in another order"] if order else [])]
+
+
+def _books(*counts: int) -> str:
+    named = zip(_PARTS, counts, strict=True)
+    return " + ".join(f"{n:,} {name}" for name, n in named if n or name == "staged")
 
 
 def _some(lines: Sequence[str]) -> str:
