@@ -46,6 +46,7 @@ from pyiceberg.types import (
 from catalog.base import Scan
 from catalog.errors import CatalogUnavailableError
 from wap.errors import RelationError
+from wap.field_map import literal
 from wap.relations import connect, create_view
 
 
@@ -372,6 +373,13 @@ def test_files_behind_a_file_io_are_read_as_often_as_needed(con, tmp_path):
     assert ids_in(con, "nyc.t") == [1, 2, 3]
     assert con.sql("SELECT count(*) FROM nyc.t JOIN nyc.u USING (id)").fetchall() == [(3,)]
     assert con.sql("SELECT * FROM nyc.t").columns == ["id"]
+
+
+def test_files_behind_a_file_io_can_be_the_only_ones_allowed(con, tmp_path):
+    paths = create_view(con, "nyc", "t", remote_scan(tmp_path))
+    con.execute(f"SET allowed_paths = [{', '.join(map(literal, paths))}]")
+    con.execute("SET enable_external_access = false")
+    assert ids_in(con, "nyc.t") == [1, 2, 3]
 
 
 def test_storage_that_does_not_answer_is_worth_another_try(con, tmp_path):
