@@ -433,6 +433,7 @@ QUERIES = [
     "SELECT note FROM sales.notes",
     "SELECT status FROM sales.orders UNION SELECT email FROM sales.orders",
     "SELECT s FROM sales.orders AS o(a, s, c, d, e, f)",
+    "SELECT status FROM sales.orders AS o(a, status, c, d, e, f)",
 ]  # fmt: skip
 
 MASKING = [
@@ -461,6 +462,18 @@ def test_a_masked_value_is_nowhere_in_the_report(auditor, relation, check):
     text = report.to_json().replace(report.started_at.isoformat().replace("+00:00", "Z"), "")
     text = text.replace(json.dumps(check.text), "")
     assert [s for s in SECRETS if s in text] == []
+
+
+def test_a_field_of_a_masked_struct_is_no_column_of_its_name(auditor, connection):
+    connection.execute(
+        "CREATE VIEW sales.people AS SELECT {'status': 'ann'} AS person, 1 AS status"
+    )
+    columns = {"person": "struct<status: string>", "status": "int"}
+    masked = frozenset({"person.status"})
+    relation = Relation(connection, "lake", "sales", "people", columns, masked=masked)
+    query = "SELECT person.status FROM sales.people"
+    check = contract({"failed_rows": {"query": query}}, relation="people")
+    assert only(auditor, relation, check).sample == ({"column 1": MASK},)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,8 @@ BAD = [
                  id="freshness of any age"),
     pytest.param("unit: hour", "unit: weeks", 20, "'weeks' is not one of", id="bad value"),
     pytest.param("valid_max: 9", "valid_max: [9]", 10, "is not of type", id="bad type"),
+    pytest.param("filter: id >= 0", "filter: 3", 3, "is not of type", id="filter of no text"),
+    pytest.param("data_type: bigint", "data_type: 7", 6, "data_type", id="type of no text"),
     pytest.param("- name: status", "- name: id", 11, "stands twice", id="column twice"),
     pytest.param("- name: status", "- nome: status", 11, "did you mean 'name'", id="no name"),
     pytest.param("  data_type: bigint", "  data_type: bigint\n  data_type: int", 7, "duplicate key",
