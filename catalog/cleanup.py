@@ -14,7 +14,6 @@ from pyiceberg.table.update import TableUpdate
 
 from catalog import moves, naming, storage
 from catalog.commits import Decision, Done, Proposal, settle
-from catalog.errors import BranchExistsError
 from catalog.history import (
     ancestry,
     head_of,
@@ -23,7 +22,7 @@ from catalog.history import (
     run_chain,
     summary_of,
 )
-from catalog.home import Home
+from catalog.home import Home, foreign_branch
 from catalog.refs import MAIN, Branch, Dropped, TableName
 
 
@@ -86,11 +85,7 @@ def _remove_ref(home: Home, branch: Branch, name: TableName) -> bool:
         if table is None or ref is None:
             return Done(seen)
         if run_chain(table, branch) is None:
-            raise BranchExistsError(
-                "a ref of that name is there and is not this run's",
-                where=f"{name} on {branch}",
-                hint="it was left alone; remove it by hand if nobody needs it",
-            )
+            raise foreign_branch(branch, name)
         seen = True
         asserted = moves.ref_is(branch.name, ref.snapshot_id)
         return [Proposal(table, (asserted,), (moves.remove_ref(branch.name),))]

@@ -14,7 +14,12 @@ from pyiceberg.table import Table
 
 from catalog import naming
 from catalog.commits import Committer
-from catalog.errors import BranchNotFoundError, TableNotFoundError, UnsupportedError
+from catalog.errors import (
+    BranchExistsError,
+    BranchNotFoundError,
+    TableNotFoundError,
+    UnsupportedError,
+)
 from catalog.history import Chain, run_chain
 from catalog.refs import Branch, TableName
 
@@ -63,12 +68,17 @@ class Home:
 
         Raises:
             BranchNotFoundError: neither the visible nor a hidden table holds it.
+            BranchExistsError: it is there, and its head is not this run's.
         """
         for found in (self.visible(table), self.hidden(branch, table)):
-            chain = run_chain(found, branch) if found is not None else None
-            if found is not None and chain is not None:
+            if found is None:
+                continue
+            chain = run_chain(found, branch)
+            if chain is not None:
                 check_format(found, table)
                 return found, chain
+            if branch.name in found.metadata.refs:
+                raise foreign_branch(branch, table)
         raise BranchNotFoundError(
             f"there is no branch {branch}",
             where=str(table),
@@ -115,6 +125,15 @@ class Home:
                 if attempt == _LOAD_TRIES - 1:
                     raise
         return None
+
+
+def foreign_branch(branch: Branch, table: TableName) -> BranchExistsError:
+    """A ref has the branch's name, and its head is not a snapshot of the run."""
+    return BranchExistsError(
+        "the ref's head is not this run's",
+        where=f"{table} on {branch}",
+        hint="somebody else wrote to it; look at it, remove the ref by hand, start a new run",
+    )
 
 
 def check_format(table: Table, name: TableName) -> None:

@@ -41,6 +41,11 @@ class NativeCatalog(BranchCatalog):
         )
         self._home = Home(catalog, committer)
 
+    @property
+    def iceberg(self) -> Catalog:
+        """The pyiceberg catalog underneath, for readers; nothing else may commit through it."""
+        return self._home.catalog
+
     def tables(self) -> list[TableName]:
         """See the port."""
         with translated(f"catalog {self.name}"):

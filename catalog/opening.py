@@ -14,7 +14,7 @@ from catalog.commits import Decision, Done, Proposal, ensure_namespace, settle
 from catalog.drafts import Draft
 from catalog.errors import BranchExistsError, CatalogUnavailableError
 from catalog.history import ancestry, head_id, head_of, is_hidden, is_own, run_chain
-from catalog.home import Home, check_format
+from catalog.home import Home, check_format, foreign_branch
 from catalog.refs import MAIN, Branch, TableName
 from catalog.views import staging_of
 
@@ -86,11 +86,7 @@ def _check_free(table: Table, branch: Branch, name: TableName) -> None:
     metadata = table.metadata
     where = f"{name} on {branch}"
     if branch.name in metadata.refs:
-        raise BranchExistsError(
-            "a ref of that name is there and is not this run's",
-            where=where,
-            hint="remove the foreign ref, or start a new run",
-        )
+        raise foreign_branch(branch, name)
     if any(is_own(s, branch.run_id) for s in ancestry(metadata, head_of(metadata, MAIN))):
         hint = "each run is published once; start a new run"
         raise BranchExistsError("the run is published already", where=where, hint=hint)

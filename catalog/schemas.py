@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 
+from pyiceberg.exceptions import ValidationError
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.transforms import Transform, UnknownTransform, parse_transform
@@ -279,7 +280,7 @@ def _transform(text: str, where: str) -> Transform[object, object]:
     hint = "known: identity, year, month, day, hour, bucket[N], truncate[W]"
     try:
         transform = parse_transform(text)
-    except ValueError as exc:
+    except (ValueError, ValidationError) as exc:
         raise SchemaConflictError(f"{text!r} is no transform", where=where, hint=hint) from exc
     if isinstance(transform, UnknownTransform):
         raise SchemaConflictError(f"{text!r} is no transform", where=where, hint=hint)

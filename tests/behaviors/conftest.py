@@ -1,0 +1,308 @@
+"""Every implementation of the catalog port on real files, and a driver that plays one run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.catalog import Catalog
+from pyiceberg.io import FileIO
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+    schema_to_pyarrow,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.schema import Schema
+from pyiceberg.typedef import Record
+from pyiceberg.types import LongType, NestedField, StringType
+
+from catalog import AuditedHead, Branch, Dropped, Seal, Snapshot, TableName, open_catalog
+from catalog.base import BranchCatalog, Change, Staging, TableShape
+from catalog.commits import Committer, PortableCommitter, Proposal
+from catalog.native import NativeCatalog
+from catalog.sql import SqlCommitter
+
+KINDS = ("memory", "sqlite", "portable")
+FLIGHTS = TableName.parse("nyc.flights")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--catalogs",
+        default=",".join(KINDS),
+        help=f"implementations of the catalog port to test, of {', '.join(KINDS)}; "
+        "portable is SQLite through pyiceberg's public interface alone",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kind" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--catalogs", default=",".join(KINDS)).split(",")
+        unknown = set(chosen) - set(KINDS)
+        if unknown:
+            msg = f"--catalogs: unknown {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}"
+            raise pytest.UsageError(msg)
+        native = metafunc.definition.get_closest_marker("native") is not None
+        wanted = [k for k in chosen if not (native and k == "memory")]
+        metafunc.parametrize("kind", wanted)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "native: only where branches live inside Iceberg tables")
+
+
+@dataclass(frozen=True)
+class FakeReport:
+    """Evidence that passes, unless a test says otherwise."""
+
+    snapshot_id: int
+    digest: str = "d" * 64
+    passed: bool = True
+    declared: frozenset[str] = frozenset({"flights: no duplicates"})
+    evaluated: frozenset[str] = frozenset({"flights: no duplicates"})
+
+
+def schema(*extra: NestedField) -> Schema:
+    return Schema(
+        NestedField(1, "id", LongType(), required=False),
+        NestedField(2, "carrier", StringType(), required=False),
+        *extra,
+    )
+
+
+class FaultyCommitter(Committer):
+    """A real committer whose answers can be lost or whose commits can be refused, as told."""
+
+    def __init__(self, inner: Committer) -> None:
+        self.inner = inner
+        self.atomic_groups, self.serial = inner.atomic_groups, inner.serial
+        self.before: list[BaseException | Callable[[], None] | None] = []
+        self.after: list[BaseException | Callable[[], None] | None] = []
+
+    def commit(self, proposals: Sequence[Proposal]) -> None:
+        _meet(self.before)
+        self.inner.commit(proposals)
+        _meet(self.after)
+
+
+def _meet(faults: list[BaseException | Callable[[], None] | None]) -> None:
+    fault = faults.pop(0) if faults else None
+    if isinstance(fault, BaseException):
+        raise fault
+    if fault is not None:
+        fault()
+
+
+@dataclass
+class Lake:
+    """One catalog under test and the folder it writes to.
+
+    ``plain`` is the pyiceberg catalog a consumer would open, None for the memory catalog.
+    """
+
+    kind: str
+    root: Path
+    catalog: BranchCatalog
+    plain: Catalog | None = None
+    faults: FaultyCommitter | None = None
+    numbers: Iterable[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def warehouse(self) -> Path:
+        return self.root / "warehouse"
+
+    def files(self) -> set[str]:
+        """Every file of the warehouse but the versions of the tables' metadata file."""
+        found = (p for p in self.warehouse.rglob("*") if p.is_file())
+        return {
+            str(p.relative_to(self.warehouse))
+            for p in found
+            if not p.name.endswith(".metadata.json")
+        }
+
+    def ids(self, table: TableName = FLIGHTS) -> list[int] | None:
+        """What a consumer reads from main, sorted; None: no such table."""
+        published = self.catalog.published(table)
+        if published is None:
+            return None
+        return read_ids(self.catalog.scan(table, published.snapshot.id).files, published.io)
+
+    def run(self, run_id: str = "", table: TableName = FLIGHTS) -> Run:
+        name = run_id or f"run-{next(iter(self.numbers))}"
+        return Run(self, Branch.of_run(name), table)
+
+    def publish(self, ids: Sequence[int], table: TableName = FLIGHTS) -> Snapshot:
+        """A whole run that succeeds."""
+        run = self.run(table=table)
+        run.open()
+        run.stage(ids)
+        return run.finish()
+
+    def again(self) -> Lake:
+        """The same lake as another process would open it."""
+        if self.plain is None:
+            return self
+        return open_lake(self.kind, self.root)
+
+
+@dataclass
+class Run:
+    """One run, step by step; ``staging`` is what the last step returned."""
+
+    lake: Lake
+    branch: Branch
+    table: TableName
+    staging: Staging | None = None
+    digest: str = "d" * 64
+
+    @property
+    def catalog(self) -> BranchCatalog:
+        return self.lake.catalog
+
+    @property
+    def now(self) -> Staging:
+        assert self.staging is not None
+        return self.staging
+
+    def open(self, shape: Schema | None = None, **more: object) -> Staging:
+        wanted = TableShape(shape or schema(), **more)  # type: ignore[arg-type]
+        self.staging = self.catalog.open_branch(self.branch, self.table, wanted)
+        return self.staging
+
+    def write(
+        self, ids: Sequence[int], name: str = "batch-0", partition: Record | None = None
+    ) -> DataFile:
+        """A data file in the run's own location, in no snapshot yet."""
+        staging = self.now
+        return write_file(staging, f"{staging.data_location}/{name}.parquet", ids, partition)
+
+    def stage(self, ids: Sequence[int], **change: Sequence[DataFile]) -> Staging:
+        added = [self.write(ids)] if ids else []
+        self.staging = self.catalog.stage(
+            self.now, Change(added, summary={"wap.pipeline": "flights"}, **change)
+        )
+        return self.staging
+
+    def audited(self, **changes: object) -> AuditedHead:
+        values = {
+            "branch": self.branch,
+            "table": self.table,
+            "head": self.now.head,
+            "expected": self.now.expected,
+            "report": FakeReport(self.now.head, self.digest),
+        }
+        return AuditedHead(**{**values, **changes})  # type: ignore[arg-type]
+
+    def facts(self, audited: AuditedHead, **changes: object) -> Seal:
+        values = {
+            "run_id": self.branch.run_id,
+            "audited": audited.head,
+            "contract_digest": "c" * 64,
+            "report_digest": audited.report.digest,
+            "source_digest": "s" * 64,
+        }
+        return Seal(**{**values, **changes})  # type: ignore[arg-type]
+
+    def seal(self, **changes: object) -> Snapshot:
+        audited = self.audited()
+        return self.catalog.seal(audited, self.facts(audited, **changes))
+
+    def finish(self) -> Snapshot:
+        """Audit, seal and publish what is staged."""
+        audited = self.audited()
+        self.catalog.seal(audited, self.facts(audited))
+        (snapshot,) = self.catalog.publish([audited])
+        return snapshot
+
+    def rebase(self) -> Staging:
+        self.staging = self.catalog.rebase(self.branch, self.table)
+        return self.staging
+
+    def drop(self) -> Dropped:
+        return self.catalog.drop(self.branch, self.table)
+
+    def batch_ids(self) -> list[int]:
+        return read_ids(self.catalog.batch(self.now).files, self.now.io)
+
+    def candidate_ids(self) -> list[int]:
+        scan = self.catalog.scan(self.table, self.now.head, self.branch)
+        return read_ids(scan.files, scan.io)
+
+
+def write_file(
+    staging: Staging, location: str, ids: Sequence[int], partition: Record | None = None
+) -> DataFile:
+    arrow = schema_to_pyarrow(staging.schema)
+    columns = {f.name: pa.nulls(len(ids), f.type) for f in arrow}
+    columns["id"] = pa.array(ids, arrow.field("id").type)
+    columns["carrier"] = pa.array(["AA"] * len(ids), arrow.field("carrier").type)
+    with staging.io.new_output(location).create(overwrite=True) as stream:
+        pq.write_table(pa.table(columns, schema=arrow), stream)
+    with staging.io.new_input(location).open() as stream:
+        footer = pq.read_metadata(stream)
+    statistics = data_file_statistics_from_parquet_metadata(
+        parquet_metadata=footer,
+        stats_columns=compute_statistics_plan(staging.schema, dict(staging.properties)),
+        parquet_column_mapping=parquet_path_to_id_mapping(staging.schema),
+    )
+    return DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=location,
+        file_format=FileFormat.PARQUET,
+        partition=partition or Record(),
+        file_size_in_bytes=len(staging.io.new_input(location)),
+        sort_order_id=None,
+        spec_id=staging.spec.spec_id,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics.to_serialized_dict(),
+    )
+
+
+def read_ids(files: Iterable[DataFile], io: FileIO) -> list[int]:
+    found: list[int] = []
+    for file in files:
+        with io.new_input(file.file_path).open() as stream:
+            found += pq.read_table(stream, columns=["id"])["id"].to_pylist()
+    return sorted(found)
+
+
+def open_lake(kind: str, root: Path) -> Lake:
+    warehouse = str(root / "warehouse")
+    if kind == "memory":
+        return Lake(kind, root, open_catalog("memory", "test", {"warehouse": warehouse}))
+    uri = f"sqlite:///{root / 'catalog.db'}"
+    opened = open_catalog("sqlite", "test", {"uri": uri, "warehouse": warehouse})
+    assert isinstance(opened, NativeCatalog)
+    plain = opened.iceberg
+    committer = FaultyCommitter(
+        SqlCommitter(plain) if kind == "sqlite" else PortableCommitter(plain)  # type: ignore[arg-type]
+    )
+    return Lake(kind, root, NativeCatalog(plain, committer), plain, committer)
+
+
+@pytest.fixture
+def lake(kind: str, tmp_path: Path) -> Lake:
+    return open_lake(kind, tmp_path)
+
+
+@pytest.fixture
+def make_schema() -> Callable[..., Schema]:
+    return schema
+
+
+@pytest.fixture
+def report() -> type[FakeReport]:
+    return FakeReport
+
+
+@pytest.fixture
+def flights() -> TableName:
+    return FLIGHTS
