@@ -1,0 +1,153 @@
+"""The engine ``arrow``: batches to rolling Parquet files on this machine, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from pyiceberg.expressions import BooleanExpression
+
+from catalog.base import Scan, Staging
+from catalog.storage import delete_empty_folder, delete_files, list_files
+from wap.engines.base import Engine, Progress, Written
+from wap.engines.carried import kept_rows
+from wap.engines.copy import Copy, report_beats
+from wap.engines.data_files import DataFiles
+from wap.engines.fitting import Fitting
+from wap.engines.writing import Limits, PartitionedWriting, PlainWriting, Writing
+from wap.errors import EngineError
+from wap.sources.base import Extract
+
+#: Bytes of Arrow data and buffers together; the interpreter and its libraries come on top.
+MEMORY_BUDGET = 400 << 20
+#: Size on storage from which the next data file is begun.
+TARGET_FILE_BYTES = 128 << 20
+
+_MAX_THREADS = 4
+#: A row group waits, one is encoded per thread, and the source works ahead by about as much.
+_SHARES = 6
+_REPORT_SECONDS = 0.5
+
+
+class ArrowEngine(Engine):
+    """Writes with pyarrow on several threads, or lets DuckDB write where that is the same.
+
+    A failed attempt leaves its files where :meth:`clear` finds them.
+    """
+
+    name = "arrow"
+
+    def __init__(
+        self,
+        memory_budget: int = MEMORY_BUDGET,
+        target_file_bytes: int = TARGET_FILE_BYTES,
+        *,
+        temp_directory: Path | None = None,
+        copy: bool = True,
+    ) -> None:
+        """An engine.
+
+        Args:
+            memory_budget: bytes.
+            target_file_bytes: bytes.
+            temp_directory: where DuckDB may spill; by default the system's.
+            copy: let DuckDB write where it can; both ways give equal tables.
+        """
+        self._threads = max(1, min(_MAX_THREADS, os.cpu_count() or 1))
+        self._budget = memory_budget
+        group = max(1 << 20, memory_budget // (_SHARES + 2 * (self._threads - 2)))
+        self._limits = Limits(group, target_file_bytes, self._threads)
+        self._temp = temp_directory or Path(tempfile.gettempdir())
+        self._copy = copy
+
+    def clear(self, staging: Staging) -> None:
+        """See the port."""
+        location = staging.data_location
+        try:
+            delete_files(staging.io, location, list_files(staging.io, location))
+            delete_empty_folder(staging.io, location)
+        except OSError as exc:
+            raise EngineError(
+                f"an earlier attempt's files cannot be deleted: {exc}", where=location
+            ) from exc
+
+    def write(
+        self,
+        extract: Extract,
+        staging: Staging,
+        *,
+        report: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> Written:
+        """See the port."""
+        copy = Copy.possible(extract, staging) if self._copy else None
+        if copy is not None:
+            return self._write_by_copy(copy, extract, report, cancelled)
+        fit = Fitting(staging.schema)
+        batches = (fit(batch) for batch in extract.batches())
+
+        def tell(writing: Writing) -> None:
+            report(Progress(writing.rows, extract.counts.bytes, writing.bytes))
+
+        return self._stream(batches, DataFiles.of(staging, "batch"), tell, cancelled)
+
+    def carry(
+        self, scan: Scan, drop: BooleanExpression, staging: Staging,
+        *, cancelled: Callable[[], bool],
+    ) -> Written:  # fmt: skip
+        """See the port."""
+        batches = kept_rows(scan, drop, staging.schema)
+        return self._stream(batches, DataFiles.of(staging, "kept"), lambda _: None, cancelled)
+
+    def _stream(
+        self,
+        batches: Iterator[pa.RecordBatch],
+        files: DataFiles,
+        tell: Callable[[Writing], None],
+        cancelled: Callable[[], bool],
+    ) -> Written:
+        kind = PlainWriting if files.spec.is_unpartitioned() else PartitionedWriting
+        told = 0.0
+        with kind(files, self._limits) as writing:
+            for batch in batches:
+                writing.add(batch)
+                if time.monotonic() - told >= _REPORT_SECONDS:
+                    _refuse_cancelled(cancelled)
+                    told = time.monotonic()
+                    tell(writing)
+            written = Written(writing.finish())
+            tell(writing)
+            return written
+
+    def _write_by_copy(
+        self,
+        copy: Copy,
+        extract: Extract,
+        report: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> Written:
+        tell = report_beats(copy, 0, 0, report)
+
+        def beat(share: float) -> None:
+            _refuse_cancelled(cancelled)
+            tell(share)
+
+        copy.run(
+            memory=self._budget,
+            temp=self._temp,
+            threads=self._threads,
+            file_bytes=self._limits.file,
+            beat=beat,
+        )
+        written = Written(list(copy.files(DataFiles.of(copy.staging, "batch"))))
+        report(Progress(written.rows, extract.counts.bytes, written.bytes))
+        return written
+
+
+def _refuse_cancelled(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise EngineError("writing was cancelled")

@@ -1,0 +1,199 @@
+"""The fast path: DuckDB reads the input and writes the data files itself.
+
+For a query over local input, into an unpartitioned table on the local disk. No batch crosses
+into Python, so it is as fast as DuckDB's own COPY, of which it is one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import duckdb
+import pyarrow.parquet as pq
+from pyiceberg.manifest import DataFile
+from sqlglot import exp
+
+from catalog.base import Staging
+from wap.engines.base import Progress
+from wap.engines.data_files import DataFiles, write_error
+from wap.engines.fitting import refused
+from wap.engines.written_schema import field_id, written_schema
+from wap.errors import EngineError, SourceError
+from wap.sources.base import Extract, SqlStream
+from wap.sources.interval import quoted
+from wap.sources.parquet_types import sql_cast
+
+#: How often progress is told and a cancel is heard.
+_BEAT_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One COPY of an extract into a run's data location.
+
+    Attributes:
+        sql: the extract's rows.
+        folder: the data location on the local disk.
+        casts: the SQL type of each of the table's columns; those the extract lacks are null.
+    """
+
+    sql: SqlStream
+    staging: Staging
+    folder: Path
+    casts: dict[str, str]
+    lacking: frozenset[str]
+
+    @classmethod
+    def possible(cls, extract: Extract, staging: Staging) -> Copy | None:
+        """The COPY that writes the same as the general path would; None: there is none."""
+        folder = local_folder(staging.data_location)
+        sql = extract.sql
+        if sql is None or folder is None or not staging.spec.is_unpartitioned():
+            return None
+        have = {f.name: f.type for f in extract.schema}
+        casts: dict[str, str] = {}
+        for column in written_schema(staging.schema):
+            cast = sql_cast(have.get(column.name, column.type), column.type)
+            if cast is None:
+                return None
+            casts[column.name] = cast
+        if len({name.casefold() for name in casts}) < len(casts):
+            return None  # DuckDB does not tell A and a apart
+        return cls(sql, staging, folder, casts, frozenset(casts) - set(have))
+
+    def run(
+        self,
+        *,
+        memory: int,
+        temp: Path,
+        threads: int,
+        file_bytes: int,
+        beat: Callable[[float], None],
+    ) -> None:
+        """Write the files.
+
+        Raises:
+            SourceError: the input cannot be read.
+            EngineError: the disk is full, or DuckDB fails otherwise.
+        """
+        connection = self.sql.connection
+        for setting, value in {
+            "memory_limit": f"{memory >> 20}MiB",
+            "temp_directory": str(temp),
+            "threads": threads,
+            "preserve_insertion_order": False,
+        }.items():
+            connection.execute(f"SET {setting} = ?", [value])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with _beating(connection, beat):
+                connection.execute(self._statement(file_bytes))
+        except duckdb.InterruptException as exc:
+            raise EngineError("writing was cancelled") from exc
+        except duckdb.Error as exc:
+            raise _translated(exc, self.folder) from exc
+
+    def _statement(self, file_bytes: int) -> str:
+        columns = ", ".join(
+            f"{'NULL' if name in self.lacking else quoted(name)}::{kind} AS {quoted(name)}"
+            for name, kind in self.casts.items()
+        )
+        ids = ", ".join(
+            f"{_text(column.name)}: {field_id(column)}"
+            for column in written_schema(self.staging.schema)
+        )
+        return (
+            f"COPY (SELECT {columns} FROM ({self.sql.query})) TO {_text(str(self.folder))} "  # noqa: S608 - quoted by sqlglot
+            f"(FORMAT parquet, COMPRESSION zstd, FIELD_IDS {{{ids}}}, "
+            f"FILE_SIZE_BYTES {file_bytes}, FILENAME_PATTERN 'batch-{{i}}', OVERWRITE_OR_IGNORE)"
+        )
+
+    def files(self, made: DataFiles) -> Iterator[DataFile]:
+        """The DataFile of each file that holds rows; one that holds none is deleted.
+
+        Raises:
+            BatchRefusedError: a required column holds a null.
+        """
+        for path in sorted(
+            self.folder.glob("batch-*.parquet"), key=lambda p: (len(p.name), p.name)
+        ):
+            footer = pq.read_metadata(path)
+            if not footer.num_rows:
+                path.unlink()
+                continue
+            location = f"{self.staging.data_location}/{path.name}"
+            file = made.describe(location, path.stat().st_size, footer)
+            self._refuse_nulls(file, path)
+            yield file
+
+    def _refuse_nulls(self, file: DataFile, path: Path) -> None:
+        for column in self.staging.schema.fields:
+            count = file.null_value_counts.get(column.field_id)
+            if not column.required or count == 0:
+                continue
+            if count is None:
+                count = pq.read_table(path, columns=[column.name]).column(0).null_count
+            if count:
+                raise refused([f"column {column.name}: {count} rows are null, and none may be"])
+
+
+def report_beats(
+    copy: Copy, size: int, rows: int, report: Callable[[Progress], None]
+) -> Callable[[float], None]:
+    """Turns a share of the work into rows, bytes read and bytes written."""
+
+    def tell(share: float) -> None:
+        written = sum(p.stat().st_size for p in copy.folder.glob("batch-*.parquet"))
+        report(Progress(int(rows * share), int(size * share), written))
+
+    return tell
+
+
+def local_folder(location: str) -> Path | None:
+    """A location as a path of this machine; None where it is none."""
+    parts = urlsplit(location)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(location.removeprefix("file://").removeprefix("localhost"))
+    return Path(location) if not parts.scheme and location.startswith("/") else None
+
+
+def _text(value: str) -> str:
+    return exp.Literal.string(value).sql("duckdb")
+
+
+@contextmanager
+def _beating(connection: Any, beat: Callable[[float], None]) -> Iterator[None]:
+    """Calls ``beat`` with the share done while a statement runs; it interrupts by raising."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(_BEAT_SECONDS):
+            try:
+                beat(max(0.0, connection.query_progress()) / 100)
+            except EngineError:
+                connection.interrupt()
+                return
+
+    thread = threading.Thread(target=run, name="wap-copy", daemon=True)
+    connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _translated(exc: duckdb.Error, folder: Path) -> EngineError | SourceError:
+    text = str(exc).splitlines()[0]
+    if isinstance(exc, duckdb.IOException) and "No space left" not in text and "write" not in text:
+        return SourceError(f"the input cannot be read: {text}")
+    if isinstance(exc, duckdb.InvalidInputException):
+        return SourceError(f"the input cannot be read: {text}")
+    return write_error(exc, str(folder))
