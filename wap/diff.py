@@ -129,10 +129,8 @@ def diff(
         catalog: where both are.
         branch: the staging branch.
         table: the table on it.
-        temp_directory: where DuckDB may spill.
+        temp_directory: where DuckDB may spill; it gets ``memory_limit`` and ``threads``.
         masked: columns whose values are not shown (nulls still are counted).
-        memory_limit: of DuckDB's buffers.
-        threads: worker threads.
 
     Raises:
         BranchNotFoundError: it is gone.
@@ -141,30 +139,37 @@ def diff(
     """
     staging = catalog.staging(branch, table)
     after = catalog.scan(table, staging.head, branch)
-    before = None if staging.expected is None else catalog.scan(table, staging.expected)
-    added = catalog.batch(staging).rows
+    before = Scan(schema=Schema(), files=(), io=staging.io)
+    if staging.expected is not None:
+        before = catalog.scan(table, staging.expected)
     main = catalog.published(table)
     con = connect(temp_directory=temp_directory, memory_limit=memory_limit, threads=threads)
     try:
-        figures = [_figures(con, n, s, masked) for n, s in (("before", before), ("after", after))]
+        columns = tuple(_columns(con, before, after, masked))
     finally:
         con.close()
-    rows_before, files_before = (before.rows, _files(before)) if before else (0, frozenset())
     return TableDiff(
         branch=str(branch),
         table=str(table),
         before=staging.expected,
         after=staging.head,
         main=main.snapshot.id if main else None,
-        rows_before=rows_before,
-        rows_after=after.rows,
-        rows_added=added,
-        # Not counted by files: a file may be rewritten to carry some of its rows over.
-        rows_removed=rows_before + added - after.rows,
-        files_added=len(_files(after) - files_before),
-        files_removed=len(files_before - _files(after)),
-        columns=tuple(_columns(before.schema if before else Schema(), after.schema, *figures)),
+        columns=columns,
+        **_counts(before, after, catalog.batch(staging)),
     )
+
+
+def _counts(before: Scan, after: Scan, batch: Scan) -> dict[str, int]:
+    were, are = _files(before), _files(after)
+    return {
+        "rows_before": before.rows,
+        "rows_after": after.rows,
+        "rows_added": batch.rows,
+        # Not counted by files: a file may be rewritten to carry some of its rows over.
+        "rows_removed": before.rows + batch.rows - after.rows,
+        "files_added": len(are - were),
+        "files_removed": len(were - are),
+    }
 
 
 def _files(scan: Scan) -> frozenset[str]:
@@ -172,10 +177,13 @@ def _files(scan: Scan) -> frozenset[str]:
 
 
 def _columns(
-    before: Schema, after: Schema, old: dict[int, Figures], new: dict[int, Figures]
+    con: duckdb.DuckDBPyConnection, before: Scan, after: Scan, masked: frozenset[str]
 ) -> Iterator[ColumnDiff]:
-    were = {f.field_id: f for f in before.fields}
-    are = {f.field_id: f for f in after.fields}
+    were = {f.field_id: f for f in before.schema.fields}
+    are = {f.field_id: f for f in after.schema.fields}
+    # By id: a column is not less private under the name it had before.
+    hidden = {n for fields in (were, are) for n, f in fields.items() if f.name in masked}
+    old, new = _figures(con, "before", before, hidden), _figures(con, "after", after, hidden)
     for number in dict.fromkeys([*are, *were]):
         was, is_ = were.get(number), are.get(number)
         name = (is_ or were[number]).name
@@ -190,23 +198,23 @@ def _columns(
 
 
 def _figures(
-    con: duckdb.DuckDBPyConnection, view: str, scan: Scan | None, masked: frozenset[str]
+    con: duckdb.DuckDBPyConnection, view: str, scan: Scan, hidden: set[int]
 ) -> dict[int, Figures]:
     """Figures of every column by field id, in as few passes as memory allows."""
-    if scan is None:
+    fields = scan.schema.fields
+    if not fields:
         return {}
     create_view(con, "diff", view, scan)
     found: dict[int, Figures] = {}
-    fields = scan.schema.fields
     for start in range(0, len(fields), COLUMNS_A_PASS):
-        found |= _measure(con, view, fields[start : start + COLUMNS_A_PASS], masked)
+        found |= _measure(con, view, fields[start : start + COLUMNS_A_PASS], hidden)
     return found
 
 
 def _measure(
-    con: duckdb.DuckDBPyConnection, view: str, fields: Iterable[NestedField], masked: frozenset[str]
+    con: duckdb.DuckDBPyConnection, view: str, fields: Iterable[NestedField], hidden: set[int]
 ) -> dict[int, Figures]:
-    wanted = {f.field_id: _expressions(f, masked) for f in fields}
+    wanted = {f.field_id: _expressions(f, shown=f.field_id not in hidden) for f in fields}
     listed = [f"{sql} AS f{n}_{name}" for n, e in wanted.items() for name, sql in e.items()]
     try:
         relation = con.sql(f"SELECT {', '.join(listed)} FROM diff.{quoted(view)}")  # noqa: S608 - quoted by sqlglot
@@ -219,11 +227,11 @@ def _measure(
     }
 
 
-def _expressions(field: NestedField, masked: frozenset[str]) -> dict[str, str]:
+def _expressions(field: NestedField, *, shown: bool) -> dict[str, str]:
     """SQL of the figures that make sense for a column, by their name in :class:`Figures`."""
     column, kind = quoted(field.name), field.field_type
     sql = {"nulls": f"count(*) - count({column})"}
-    if field.name in masked or not isinstance(kind, PrimitiveType):
+    if not shown or not isinstance(kind, PrimitiveType):
         return sql
     sql["distinct"] = f"approx_count_distinct({column})"
     if not isinstance(kind, _BYTES):

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import duckdb
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
-from pyiceberg.schema import Schema
 
 from catalog.base import BranchCatalog, Scan, Staging
 from catalog.errors import CatalogUnavailableError, TableNotFoundError
@@ -119,28 +118,20 @@ def audit_relation(
         TableNotFoundError: a snapshot is gone, or a neighbour is not published.
         BranchNotFoundError: the branch is gone.
     """
-    table = staging.table
+    table, views = staging.table, _views(catalog, staging)
     schema = ".".join(table.namespace)
-    candidate = catalog.scan(table, staging.head, staging.branch)
-    views = {
-        table.name: candidate,
-        f"{table.name}__batch": catalog.batch(staging),
-        f"{table.name}__published": _published(catalog, staging, candidate.schema),
-    }
     con = connect(temp_directory=temp_directory, memory_limit=memory_limit, threads=threads)
     try:
         for name, scan in views.items():
             create_view(con, schema, name, scan)
-        for neighbour in neighbours:
-            create_view(
-                con, ".".join(neighbour.namespace), neighbour.name, _main(catalog, neighbour)
-            )
+        for other in neighbours:
+            create_view(con, ".".join(other.namespace), other.name, _main(catalog, other))
         yield Relation(
             connection=con,
             source=source,
             schema=schema,
             table=table.name,
-            columns={f.name: type_text(f.field_type) for f in candidate.schema.fields},
+            columns={f.name: type_text(f.field_type) for f in views[table.name].schema.fields},
             rows={name: scan.rows for name, scan in views.items()},
             masked=masked,
         )
@@ -148,11 +139,19 @@ def audit_relation(
         con.close()
 
 
-def _published(catalog: BranchCatalog, staging: Staging, schema: Schema) -> Scan:
-    """What consumers see now; no rows, in the candidate's columns, when that is nothing."""
-    if staging.expected is None:
-        return Scan(schema=schema, files=(), io=staging.io)
-    return catalog.scan(staging.table, staging.expected)
+def _views(catalog: BranchCatalog, staging: Staging) -> dict[str, Scan]:
+    """Candidate, batch and published under the names that contracts know them by."""
+    name = staging.table.name
+    candidate = catalog.scan(staging.table, staging.head, staging.branch)
+    # What consumers see of a new table is nothing, in the columns they would see.
+    published = Scan(schema=candidate.schema, files=(), io=staging.io)
+    if staging.expected is not None:
+        published = catalog.scan(staging.table, staging.expected)
+    return {
+        name: candidate,
+        f"{name}__batch": catalog.batch(staging),
+        f"{name}__published": published,
+    }
 
 
 def _main(catalog: BranchCatalog, table: TableName) -> Scan:

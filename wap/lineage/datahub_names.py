@@ -74,7 +74,11 @@ def platform_of(check: CheckFact) -> str:
 
 
 def shown(location: str) -> str:
-    """A location without what may be a secret: user, password and query string."""
+    """A location, or several, without what may be a secret: user, password and query string."""
+    return ", ".join(map(_plain, location.split(", ")))
+
+
+def _plain(location: str) -> str:
     parts = urlsplit(location)
     if not parts.netloc:
         return location

@@ -264,6 +264,7 @@ def test_an_incident_tells_of_a_rejection_and_of_nothing_else(tmp_path, ending):
         ("s3a://bucket/in/*.parquet", "urn:li:dataPlatform:s3,bucket/in/*.parquet,PROD"),
         ("gs://bucket/in", "urn:li:dataPlatform:gcs,bucket/in,PROD"),
         ("https://u:hunter2@h/x.csv?sig=hunter2#f", "urn:li:dataPlatform:file,lake.https://h/x.csv,PROD"),
+        ("s3://u:hunter2@b/x, s3://u:hunter2@b/y?t=hunter2", "urn:li:dataPlatform:s3,b/x%2C s3://b/y,PROD"),
         ("a,b (c)/d.csv", "urn:li:dataPlatform:file,lake.a%2Cb %28c%29/d.csv,PROD"),
     ],
 )  # fmt: skip
