@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Initialised:
         rows: rows of the file that were looked at.
         key: columns proposed as the key; () when none were found.
         not_guarded: what the proposed contract does not notice, one sentence each.
+        first_run: the command that loads the file; with ``--source`` when it lies outside.
     """
 
     pipeline: str
@@ -53,6 +55,7 @@ class Initialised:
     rows: int
     key: tuple[str, ...]
     not_guarded: tuple[str, ...]
+    first_run: str
 
 
 def init_project(folder: Path, data_file: Path, table: str | None = None) -> Initialised:
@@ -91,6 +94,7 @@ def init_project(folder: Path, data_file: Path, table: str | None = None) -> Ini
         rows=seen.rows,
         key=seen.key,
         not_guarded=tuple(not_guarded(seen)),
+        first_run=_first_run(folder, data_file, name),
     )
 
 
@@ -150,12 +154,23 @@ def _write(folder: Path, texts: Mapping[Path, str]) -> tuple[tuple[Path, ...], t
 
 
 def _location(folder: Path, data_file: Path) -> str:
-    """The file as the pipeline names it; one outside the project by a URL, which says so."""
+    """The file as the pipeline names it.
+
+    A pipeline reads inside its project only, so a file elsewhere is named as what it would be
+    after it was put there; until then a run is given it by ``--source``.
+    """
     absolute = data_file.resolve()
     root = folder.resolve()
     if absolute.is_relative_to(root):
         return absolute.relative_to(root).as_posix()
-    return absolute.as_uri()
+    return f"data/{data_file.name}"
+
+
+def _first_run(folder: Path, data_file: Path, name: str) -> str:
+    command = f"wap run {name} --project {shlex.quote(str(folder))}"
+    if data_file.resolve().is_relative_to(folder.resolve()):
+        return command
+    return f"{command} --source {shlex.quote(str(data_file.resolve()))}"
 
 
 def _table_name(text: str) -> TableName:

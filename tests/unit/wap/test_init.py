@@ -139,14 +139,20 @@ def test_a_contract_that_is_there_stops_it_before_anything_is_written(tmp_path: 
     assert not (tmp_path / "wap.toml").exists()
 
 
-def test_a_file_elsewhere_is_read_where_it_lies(tmp_path: Path) -> None:
+def test_a_file_elsewhere_is_not_copied_and_the_first_run_is_given_it(tmp_path: Path) -> None:
     data = tmp_path / "elsewhere" / "or ders.csv"
     data.parent.mkdir()
     data.write_text(ORDERS)
-    made = init_project(tmp_path / "project", data)
-    pipeline = load_project(tmp_path / "project", {}).pipeline(made.pipeline)
-    assert pipeline.source.paths == (data.as_uri(),)
-    assert not list((tmp_path / "project").rglob("*.csv"))
+    project = tmp_path / "project"
+    made = init_project(project, data)
+    assert load_project(project, {}).pipeline(made.pipeline).source.paths == ("data/or ders.csv",)
+    assert made.first_run == f"wap run or_ders --project {project} --source '{data}'"
+    assert not list(project.rglob("*.csv"))
+
+
+def test_the_command_for_a_file_inside_needs_no_source(tmp_path: Path) -> None:
+    made, _ = init(tmp_path)
+    assert made.first_run == f"wap run orders --project {tmp_path}"
 
 
 def write(path: Path) -> None:
@@ -290,3 +296,24 @@ def test_a_column_that_no_contract_can_name_stops_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no contract can be proposed"):
         init_project(tmp_path / "project", data)
     assert not (tmp_path / "project").exists()
+
+
+def test_values_about_persons_are_not_listed_however_few(tmp_path: Path) -> None:
+    rows = "".join(f"{n},+49-{n % 2}\n" for n in range(100))
+    made, pipeline = init(tmp_path, text="id,phone\n" + rows)
+    assert pipeline.masked == {"phone"}
+    assert "+49" not in contract(tmp_path, made)
+
+
+def test_a_key_is_proved_on_all_rows_not_on_the_first(tmp_path: Path) -> None:
+    rows = "".join(f"{n}\n" for n in range(50_010)) + "50009\n"
+    made, _ = init(tmp_path, text="id\n" + rows)
+    assert made.rows == 50_011
+    assert made.key == ()
+
+
+def test_a_line_break_in_a_name_does_not_end_the_comment_it_stands_in(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a\ndataset: x/y/z": ["u", "v"]}), tmp_path / "odd.parquet")
+    made = init_project(tmp_path, tmp_path / "odd.parquet")
+    text = contract(tmp_path, made)
+    assert [n for n in text.splitlines() if n.startswith("dataset:")] == ["dataset: wap/raw/odd"]

@@ -232,3 +232,10 @@ def test_three_hundred_odd_columns() -> None:
     names = {f'ä "{n}", sélect.{n} ': "int" for n in range(300)}
     result = desired_schema(pipeline(), arrow(**names), None)
     assert texts(result) == names
+
+
+def test_a_declared_struct_that_holds_all_of_the_input_is_taken() -> None:
+    said = pipeline(fmt="ndjson", columns={"s": "struct<x: int, y: string>"})
+    assert texts(desired_schema(said, arrow(s="struct<x: long>"), None)) == {
+        "s": "struct<x: int, y: string>"
+    }
