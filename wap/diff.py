@@ -20,7 +20,7 @@ from pyiceberg.types import (
     PrimitiveType,
 )
 
-from catalog.base import BranchCatalog, Scan
+from catalog.base import BranchCatalog, Scan, Staging
 from catalog.refs import Branch, TableName
 from wap.errors import RelationError
 from wap.field_map import quoted
@@ -139,9 +139,7 @@ def diff(
     """
     staging = catalog.staging(branch, table)
     after = catalog.scan(table, staging.head, branch)
-    before = Scan(schema=Schema(), files=(), io=staging.io)
-    if staging.expected is not None:
-        before = catalog.scan(table, staging.expected)
+    before = _before(catalog, staging)
     main = catalog.published(table)
     con = connect(temp_directory=temp_directory, memory_limit=memory_limit, threads=threads)
     try:
@@ -157,6 +155,13 @@ def diff(
         columns=columns,
         **_counts(before, after, catalog.batch(staging)),
     )
+
+
+def _before(catalog: BranchCatalog, staging: Staging) -> Scan:
+    """What the publish would replace; no column and no row when the table is new."""
+    if staging.expected is None:
+        return Scan(schema=Schema(), files=(), io=staging.io)
+    return catalog.scan(staging.table, staging.expected)
 
 
 def _counts(before: Scan, after: Scan, batch: Scan) -> dict[str, int]:
