@@ -126,9 +126,7 @@ def diff(
     """Compare a branch's head with the published snapshot it would replace; reads both.
 
     Args:
-        catalog: where both are.
-        branch: the staging branch.
-        table: the table on it.
+        catalog, branch, table: what is compared.
         temp_directory: where DuckDB may spill; it gets ``memory_limit`` and ``threads``.
         masked: columns whose values are not shown (nulls still are counted).
 
