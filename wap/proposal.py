@@ -77,7 +77,7 @@ def contract_text(dataset: str, profile: Profile) -> str:
 def not_guarded(profile: Profile) -> list[str]:
     """What can go wrong without this contract noticing, in plain words."""
     columns = profile.columns
-    return [
+    said = [
         *_about_the_delivery(profile),
         *_named("any value passes in the number", [c for c in columns if _is_unbounded(c)]),
         *_named("any large value passes in", [c for c in columns if _is_bounded_below(c)]),
@@ -96,6 +96,8 @@ def not_guarded(profile: Profile) -> list[str]:
         "no column is held against another of the same row (failed_rows)",
         "a shift of averages or shares passes (aggregate, metric)",
     ]
+    # A line break in a column's name must not end the comment that the sentence stands in.
+    return [" ".join(sentence.split()) for sentence in said]
 
 
 def _about_the_delivery(profile: Profile) -> Iterator[str]:
@@ -113,8 +115,7 @@ def _named(what: str, columns: Sequence[Column]) -> Iterator[str]:
     if columns:
         names = ", ".join(c.name for c in columns[:_LISTED])
         more = f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
-        # A line break in a column's name must not end the comment it stands in.
-        yield " ".join(f"{what} {names}{more}".split())
+        yield f"{what} {names}{more}"
 
 
 def _checks(column: Column, profile: Profile) -> Iterator[str]:
