@@ -96,9 +96,12 @@ class _Inbound(ActivityInboundInterceptor):
 
 
 async def _beat(attempt: Attempt) -> None:
-    """Tell the server that the worker lives; the step's thread may be deep in native code."""
+    """Tell the server that the worker lives; the step's thread may be deep in native code.
+
+    In a threaded step Temporal's heartbeat waits for the event loop, so it is called off the loop.
+    """
     while True:
-        activity.heartbeat(attempt.progress)
+        await asyncio.to_thread(activity.heartbeat, attempt.progress)
         await asyncio.sleep(BEAT_SECONDS)
 
 

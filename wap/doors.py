@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import importlib
 import signal
-import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -36,17 +36,17 @@ def run_requests(
     Raises:
         TemporalUnavailableError: no server can be reached or started.
     """
-    importing = threading.Thread(target=importlib.import_module, args=("wap.worker",))
     warm = runtime.has_warm_worker(folder_of(project))
-    if not warm:
-        importing.start()  # two seconds of imports, while the server starts beside us
-    with server_of(project) as server:
-        server_found(server)
-        if not warm:
-            importing.join()
-        watched = [Watched(request) for request in requests]
-        asyncio.run(_run(project, server, watched, lambda: changed(watched), warm=warm))
-        return watched
+    with ThreadPoolExecutor(1) as beside:
+        # A second of imports, while the server starts beside us.
+        imports = None if warm else beside.submit(importlib.import_module, "wap.worker")
+        with server_of(project) as server:
+            server_found(server)
+            if imports is not None:
+                imports.result()
+            watched = [Watched(request) for request in requests]
+            asyncio.run(_run(project, server, watched, lambda: changed(watched), warm=warm))
+            return watched
 
 
 def folder_of(project: Project) -> Path:

@@ -79,7 +79,7 @@ class Project:
     def catalog_properties(self) -> dict[str, str]:
         """What pyiceberg needs to open the catalog; may hold secrets, so not for messages."""
         catalog = self.settings.catalog
-        own = {"type": catalog.type, "uri": catalog.uri, "warehouse": catalog.warehouse}
+        own = {"uri": catalog.uri, "warehouse": catalog.warehouse}
         return {**catalog.properties, **own}
 
     @property

@@ -70,10 +70,8 @@ class ProjectSection(Section):
 class CatalogSection(Section):
     """Where the tables are registered, and where new ones lie."""
 
-    kind: Literal["native", "memory", "nessie"] = "native"
-    """How branches are made: `native` branches inside each table."""
-    type: str = "sql"
-    """pyiceberg's catalog type: `sql`, `rest`, `glue`, `hive`."""
+    kind: Literal["sqlite"] = "sqlite"
+    """What holds the tables: `sqlite`, with branches inside each table."""
     uri: DatabaseUrl = "sqlite:///.wap/catalog.db"
     """Of the catalog; a relative SQLite path is taken from the project's folder."""
     warehouse: str = "warehouse"

@@ -84,6 +84,9 @@ def _call(door: Callable[..., object]) -> int:
         return ExitCode.ROLLED_BACK
     except KeyboardInterrupt:
         return 130
+    except Exception:  # noqa: BLE001 - a bug of ours must not look like exit code 1, «rejected»
+        messages.print_exception()
+        return ExitCode.ROLLED_BACK
     return 0
 
 

@@ -50,7 +50,6 @@ def test_an_empty_file_is_a_whole_project(folder: Path) -> None:
     assert project.state == folder / ".wap"
     assert project.reports == folder / "reports"
     assert project.catalog_properties == {
-        "type": "sql",
         "uri": f"sqlite:///{folder}/.wap/catalog.db",
         "warehouse": str(folder / "warehouse"),
     }
