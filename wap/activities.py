@@ -9,7 +9,7 @@ from typing import Any
 from temporalio import activity
 
 from catalog.base import BranchCatalog, Staging
-from catalog.errors import BranchNotFoundError, RebaseRefusedError
+from catalog.errors import RebaseRefusedError
 from catalog.refs import AuditedHead, Branch, Seal, TableName
 from checks.base import Auditor
 from wap import evidence
@@ -186,18 +186,17 @@ class Activities(Steps):
     def drop_branch(self, run: RunRef) -> Undone:
         pinned = self._pinned(run)
         table = _table(pinned)
-        for snapshot, seal in evidence.seals(self.catalog, table):
-            if seal.run_id == run.run_id:
-                move = SnapshotMove(before=pinned.before, after=snapshot.id)
-                return Undone(removed="nothing: the run is published", published=move)
-        try:
-            staging = self.catalog.staging(_branch(run), table)
-            evidence.discard(staging.io, staging.location, run.run_id)
-        except BranchNotFoundError:
-            published = self.catalog.published(table)
-            if published is not None:
-                evidence.discard(published.io, published.location, run.run_id)
+        move = self._published_move(run, pinned)
+        if move is not None:
+            return Undone(removed="nothing: the run is published", published=move)
         dropped = self.catalog.drop(_branch(run), table)
+        # Without its branch no late publish can succeed, so this answer is the last.
+        move = self._published_move(run, pinned)
+        if move is not None:
+            return Undone(removed="nothing: the run is published", published=move)
+        published = self.catalog.published(table)
+        if published is not None:
+            evidence.discard(published.io, published.location, run.run_id)
         return Undone(removed=f"{dropped.files} files, {dropped.bytes:,} bytes")
 
     @_step
@@ -215,6 +214,13 @@ class Activities(Steps):
     def temp_directory(self) -> Path:
         """Where engines may spill."""
         return self.project.state / "tmp"
+
+    def _published_move(self, run: RunRef, pinned: PinnedPlan) -> SnapshotMove | None:
+        """The move of main when main holds this run's seal."""
+        for snapshot, seal in evidence.seals(self.catalog, _table(pinned)):
+            if seal.run_id == run.run_id:
+                return SnapshotMove(before=pinned.before, after=snapshot.id)
+        return None
 
     def _folder(self, run_id: str) -> RunFolder:
         return RunFolder(self.project.state, run_id)

@@ -45,6 +45,7 @@ def audit_head(
         staging,
         neighbours=_neighbours(catalog, staging.table, contracts),
         masked=pinned.pipeline.masked,
+        keys=pinned.pipeline.write.keys,
         memory_limit=memory_limit,
         temp_directory=temp_directory,
     ) as relation:

@@ -19,6 +19,7 @@ from wap.model import (
     RunResult,
     SnapshotMove,
 )
+from wap.paths import without_password
 from wap.project import Project
 from wap.runs import Books, PinnedPlan, RunFolder
 from wap.steps import Audited, RunRef
@@ -157,4 +158,4 @@ def _columns(pinned: PinnedPlan) -> tuple[ColumnFact, ...]:
 
 def _location(pinned: PinnedPlan) -> str:
     path = pinned.pipeline.source.path
-    return path if isinstance(path, str) else ", ".join(path)
+    return ", ".join(map(without_password, [path] if isinstance(path, str) else path))

@@ -16,6 +16,7 @@ from pathlib import Path
 from wap import runtime
 from wap.doors import connect, folder_of, queue_of, server_of
 from wap.errors import TemporalUnavailableError
+from wap.logs import log_to
 from wap.project import Project, load_project
 
 START_SECONDS = 90.0
@@ -87,6 +88,7 @@ async def _serve(project: Project, server: runtime.Server, folder: Path) -> None
 def main() -> None:
     """Serve the project whose folder is the first argument until told to stop."""
     project = load_project(Path(sys.argv[1]), os.environ)
+    log_to(project.state)
     with server_of(project) as server:
         asyncio.run(_serve(project, server, folder_of(project)))
     sys.stderr.flush()

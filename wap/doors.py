@@ -16,6 +16,7 @@ from temporalio.client import Client
 from wap import client as temporal
 from wap import runtime
 from wap.client import Watched
+from wap.logs import log_to
 from wap.model import RunRequest
 from wap.project import Project
 
@@ -36,6 +37,7 @@ def run_requests(
     Raises:
         TemporalUnavailableError: no server can be reached or started.
     """
+    log_to(project.state)
     warm = runtime.has_warm_worker(folder_of(project))
     with ThreadPoolExecutor(1) as beside:
         # A second of imports, while the server starts beside us.

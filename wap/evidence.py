@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pyiceberg.io import FileIO
 
+from catalog import storage
 from catalog.base import BranchCatalog
 from catalog.errors import UnsealedError
 from catalog.refs import Seal, Snapshot, TableName
@@ -39,24 +40,35 @@ class Evidence(BaseModel):
     report: str
 
 
-def path_of(location: str, run_id: str) -> str:
-    """Where a run's evidence lies in a table's location."""
-    return f"{location.rstrip('/')}/metadata/wap/{run_id}.json"
+def _folder(location: str) -> str:
+    return f"{location.rstrip('/')}/metadata/wap-evidence"
+
+
+def path_of(location: str, run_id: str, digest: str) -> str:
+    """Where a run's evidence lies in a table's location.
+
+    The digest is part of the name, so a late attempt of a step can never change a file that a seal
+    already names.
+    """
+    return f"{_folder(location)}/{run_id}-{digest[:16]}.json"
 
 
 def write(io: FileIO, location: str, run_id: str, evidence: Evidence) -> str:
     """Write (or write again) the file; returns the sha256 hex of its content."""
     content = evidence.model_dump_json().encode()
-    with io.new_output(path_of(location, run_id)).create(overwrite=True) as stream:
+    digest = hashlib.sha256(content).hexdigest()
+    with io.new_output(path_of(location, run_id, digest)).create(overwrite=True) as stream:
         stream.write(content)
-    return hashlib.sha256(content).hexdigest()
+    return digest
 
 
 def discard(io: FileIO, location: str, run_id: str) -> None:
-    """Remove the file of a run that was not published; none there is fine."""
-    path = path_of(location, run_id)
-    if io.new_input(path).exists():
-        io.delete(path)
+    """Remove the files of a run that is not published and never will be; none there is fine."""
+    folder = _folder(location)
+    files = storage.list_files(io, folder)
+    mine = [f for f in files if f.path.rsplit("/", 1)[-1].startswith(f"{run_id}-")]
+    storage.delete_files(io, folder, mine)
+    storage.delete_empty_folder(io, folder)
 
 
 def read(io: FileIO, location: str, seal: Seal) -> Evidence:
@@ -65,14 +77,15 @@ def read(io: FileIO, location: str, seal: Seal) -> Evidence:
     Raises:
         UnsealedError: it is missing, or its content is not what the seal states.
     """
-    path = path_of(location, seal.run_id)
+    digest = seal.notes.get(NOTE, "")
+    path = path_of(location, seal.run_id, digest)
     hint = "restore the file from a backup; `wap verify` lists what it belongs to"
     source = io.new_input(path)
     if not source.exists():
         raise UnsealedError("the evidence file of a seal is missing", where=path, hint=hint)
     with source.open() as stream:
         content = stream.read()
-    if hashlib.sha256(content).hexdigest() != seal.notes.get(NOTE):
+    if hashlib.sha256(content).hexdigest() != digest:
         raise UnsealedError(
             "an evidence file is not the one that was sealed", where=path, hint=hint
         )

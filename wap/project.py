@@ -135,6 +135,15 @@ class Project:
             self._contract(contract, document.where(("contracts", index)))
         return pipeline
 
+    def masked(self, table: str) -> frozenset[str]:
+        """Columns of a table whose values are never shown, by the pipelines that load it.
+
+        Raises:
+            ConfigError: a pipeline is not valid.
+        """
+        pipelines = map(self.pipeline, self.pipelines())
+        return frozenset().union(*(p.masked for p in pipelines if p.table == table))
+
     def contract_text(self, path: str) -> str:
         """A contract's text; ``path`` is relative to the project.
 

@@ -106,6 +106,7 @@ def audit_relation(
     source: str = "wap",
     neighbours: Sequence[TableName] = (),
     masked: frozenset[str] = frozenset(),
+    keys: Sequence[str] = (),
     memory_limit: str = "400MB",
     threads: int = 2,
 ) -> Iterator[Relation]:
@@ -134,6 +135,7 @@ def audit_relation(
             columns={f.name: type_text(f.field_type) for f in views[table.name].schema.fields},
             rows={name: scan.rows for name, scan in views.items()},
             masked=masked,
+            keys=tuple(keys),
         )
     finally:
         con.close()

@@ -32,7 +32,6 @@ _SETTINGS = (
 )  # fmt: skip
 
 START_SECONDS = 60.0
-STOP_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +77,30 @@ def embedded(folder: Path) -> Iterator[Server]:
 
 
 def running(folder: Path) -> Server | None:
-    """The project's server if it runs; proved by the lock it holds while it lives."""
+    """The project's server if it runs; proved by the lock it holds while it lives.
+
+    A server that was told to stop has no description any more: it is waited for.
+
+    Raises:
+        TemporalUnavailableError: the lock is held, and nothing says where the server answers.
+    """
     lock = folder / "server.lock"
-    if not lock.exists():
-        return None
-    with _open_lock(lock) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _read(folder)
+    deadline = time.monotonic() + START_SECONDS
+    while lock.exists() and _is_held(lock):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            facts = json.loads((folder / "server.json").read_text())
+            return Server(facts["address"], facts["ui"], int(facts["pid"]))
+        if time.monotonic() > deadline:
+            raise TemporalUnavailableError(
+                "a Temporal server holds the project's lock but says not where it answers",
+                where=str(folder),
+                hint="stop that process by hand",
+            )
+        time.sleep(0.02)
     return None
 
 
-def has_warm_worker(folder: Path) -> bool:
-    """Whether ``wap up`` keeps a worker: it holds this lock while it lives."""
-    lock = folder / "worker.lock"
-    if not lock.exists():
-        return False
+def _is_held(lock: Path) -> bool:
     with _open_lock(lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,22 +109,23 @@ def has_warm_worker(folder: Path) -> bool:
     return False
 
 
+def has_warm_worker(folder: Path) -> bool:
+    """Whether ``wap up`` keeps a worker: it holds this lock while it lives."""
+    lock = folder / "worker.lock"
+    return lock.exists() and _is_held(lock)
+
+
 def stop(folder: Path) -> bool:
-    """Stop the project's server; False when none runs. The caller makes sure nobody uses it."""
+    """Tell the project's server to stop; False when none runs. The caller makes sure of its users.
+
+    It takes the server about a second to go; whoever needs one next waits for that, not we.
+    """
     server = running(folder)
     if server is None or server.pid is None:
         return False
+    (folder / "server.json").unlink(missing_ok=True)
     with contextlib.suppress(ProcessLookupError):
         os.kill(server.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    while running(folder) is not None:
-        if time.monotonic() > deadline:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(server.pid, signal.SIGKILL)
-            deadline = time.monotonic() + STOP_SECONDS
-        _reap(server.pid)
-        time.sleep(0.02)
-    (folder / "server.json").unlink(missing_ok=True)
     return True
 
 
@@ -143,6 +150,7 @@ def _start(folder: Path) -> Server:
     log = folder / "server.log"
     with _open_lock(folder / "server.lock") as lock, log.open("wb") as output:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        (folder / "server.json").unlink(missing_ok=True)
         command = [
             binary(), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port),
             "--ui-port", str(ui_port), "--db-filename", str(folder / "temporal.db"), *_SETTINGS,
@@ -177,27 +185,6 @@ def _await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
                 hint="see that file; or set TEMPORAL_ADDRESS to a server of yours",
             )
         time.sleep(0.02)
-
-
-def _read(folder: Path) -> Server | None:
-    """What the running server wrote down about itself; it may be writing it just now."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            facts = json.loads((folder / "server.json").read_text())
-            return Server(facts["address"], facts["ui"], int(facts["pid"]))
-        time.sleep(0.02)
-    raise TemporalUnavailableError(
-        "a Temporal server holds the project's lock but says not where it answers",
-        where=str(folder),
-        hint="run `wap down` to stop it",
-    )
-
-
-def _reap(pid: int) -> None:
-    """Collect our own child; another run's server is not ours to wait for."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
 
 
 def _free_ports(count: int) -> list[int]:

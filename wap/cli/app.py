@@ -18,8 +18,17 @@ from wap.errors import ConfigError, QueryError, RunNotFoundError, WapError
 from wap.model import ExitCode
 from wap.project import Project, load_project
 
-console = Console()
-messages = Console(stderr=True)
+#: A line of a file or pipe is not broken where a terminal's would be.
+WIDE = 10_000
+
+
+def _console(*, stderr: bool) -> Console:
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=WIDE)
+
+
+console = _console(stderr=False)
+messages = _console(stderr=True)
 
 ProjectOption = Annotated[
     Path,

@@ -96,7 +96,7 @@ def _heading(run: Watched) -> str:
 def _picture(run: Watched) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     for justify in ("left", "left", "right", "left"):
-        grid.add_column(justify=justify)  # type: ignore[arg-type]
+        grid.add_column(justify=justify)
     for step in run.progress.steps if run.progress else ():
         grid.add_row(*_row(run, step))
     title = Text.assemble((run.request.pipeline, "bold"), "   ", (_heading(run), "dim"))

@@ -118,7 +118,13 @@ def diff(
                 f"no staging branch {branch!r}", hint="`wap branches` lists them"
             )
         found = [
-            compare(ports.catalog, b.branch, b.table, temp_directory=opened.state / "tmp")
+            compare(
+                ports.catalog,
+                b.branch,
+                b.table,
+                temp_directory=opened.state / "tmp",
+                masked=opened.masked(str(b.table)),
+            )
             for b in states
         ]
     if as_json:

@@ -121,7 +121,9 @@ class ArrowEngine(Engine):
                     tell(writing)
             written = Written(writing.finish())
             tell(writing)
-            return written
+        # The audit comes next, and wants the room.
+        pa.default_memory_pool().release_unused()
+        return written
 
     def _write_by_copy(
         self,

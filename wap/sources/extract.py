@@ -48,14 +48,13 @@ class FilesExtract:
     cancelled: Callable[[], bool]
     query: Query | None = None
     counts: Counts = field(default_factory=Counts)
+    sql: SqlStream | None = field(init=False)
     _yielded: int = 0
     _streamed: bool = False
     _refused: list[Reject] = field(default_factory=list)
 
-    @property
-    def sql(self) -> SqlStream | None:
-        """The rows as a query; None where only :meth:`batches` reads them as strictly."""
-        return self.query.stream if self.query else None
+    def __post_init__(self) -> None:
+        self.sql = self.query.stream if self.query else None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """See the port."""

@@ -182,7 +182,7 @@ def _searched(array: pa.Array, kind: pa.DataType, convert: Convert) -> tuple[pa.
         return convert(array), []
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         if len(array) == 1:
-            return pa.nulls(1, kind), [0]
+            return pa.nulls(1, kind), [0] if array.null_count == 0 else []
     half = len(array) // 2
     left, left_bad = _searched(array[:half], kind, convert)
     right, right_bad = _searched(array[half:], kind, convert)

@@ -135,7 +135,7 @@ class ParquetReader:
             )
         with file.open() as raw:
             try:
-                source = pa.PythonFile(raw) if not file.is_local else file.location
+                source = pa.PythonFile(raw, mode="r") if not file.is_local else file.location
                 parquet = pq.ParquetFile(source, metadata=metadata, pre_buffer=False)
                 try:
                     yield parquet

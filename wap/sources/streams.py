@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol
 
-import zstandard
+import pyarrow as pa
 
 from wap.errors import SourceError
 from wap.sources.listing import InputFile, storage_error
@@ -128,10 +127,10 @@ class _Guarded:
                 where=self._file.path,
                 hint="say its encoding under source: {encoding: …}",
             ) from exc
-        except (zlib.error, zstandard.ZstdError, EOFError, zipfile.BadZipFile) as exc:
+        except (zlib.error, EOFError, zipfile.BadZipFile) as exc:
             raise _damaged(self._file, self._kind) from exc
         except OSError as exc:
-            if isinstance(exc, gzip.BadGzipFile):
+            if exc.errno is None and self._kind != "none":
                 raise _damaged(self._file, self._kind) from exc
             raise storage_error(exc, self._file.path, remote=not self._file.is_local) from exc
 
@@ -170,21 +169,15 @@ def _open_none(raw: io.RawIOBase, file: InputFile) -> Iterator[Any]:
     yield raw
 
 
-@contextmanager
-def _open_gzip(raw: io.RawIOBase, file: InputFile) -> Iterator[Any]:
-    del file
-    with gzip.GzipFile(fileobj=io.BufferedReader(raw, _CHUNK), mode="rb") as plain:
-        yield plain
+def _open_codec(codec: str) -> Callable[[io.RawIOBase, InputFile], Any]:
+    @contextmanager
+    def open_it(raw: io.RawIOBase, file: InputFile) -> Iterator[Any]:
+        del file
+        # Arrow's decompressor, unlike zstandard's, says when a stream was cut off.
+        with pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), codec) as plain:
+            yield plain
 
-
-@contextmanager
-def _open_zstd(raw: io.RawIOBase, file: InputFile) -> Iterator[Any]:
-    del file
-    decompressor = zstandard.ZstdDecompressor()
-    with decompressor.stream_reader(
-        cast("BinaryIO", raw), read_size=_CHUNK, read_across_frames=True
-    ) as plain:
-        yield plain
+    return open_it
 
 
 @contextmanager
@@ -216,7 +209,7 @@ def _open_zip(raw: io.RawIOBase, file: InputFile) -> Iterator[Any]:
 
 _OPENERS: dict[str, Callable[[Any, InputFile], Any]] = {
     "none": _open_none,
-    "gzip": _open_gzip,
+    "gzip": _open_codec("gzip"),
     "zip": _open_zip,
-    "zstd": _open_zstd,
+    "zstd": _open_codec("zstd"),
 }
