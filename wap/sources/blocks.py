@@ -91,7 +91,8 @@ def cut_blocks(
         if is_last and length and view[length - 1] != ord("\n"):
             view[length] = ord("\n")
             length += 1
-        cut = lex(buffer.slice(0, length), line, is_last) if length else Cut([], 0, 0)
+        # The lexer hears of the end even when nothing is left: it may wait for more.
+        cut = lex(buffer.slice(0, length), line, is_last)
         yield from cut.blocks
         if is_last:
             return

@@ -42,6 +42,8 @@ class CsvLexer:
     def __call__(self, buffer: pa.Buffer, line: int, is_last: bool) -> Cut:
         """See :data:`wap.sources.blocks.Lexer`."""
         text = as_bytes(buffer)
+        if not len(text):
+            return Cut([], 0, 0)
         cut = self._quick(buffer, text, line)
         if cut is None or (is_last and cut.end < len(text)):
             return self._walk(buffer, line, is_last)
