@@ -85,7 +85,7 @@ class ElementLexer:
             records.append(text[start:end].translate(_NO_BREAKS))
             lines.append(here)
             at, self.state = end, "bare" if self.state == "bare" else "after"
-        if is_last and not problem and self.state not in ("bare", "ended"):
+        if is_last and not problem and self.state in ("open", "after", "comma"):
             problem = "the array is not closed"
         return self._cut(text, len(text) if problem else at, line, here, records, lines, problem)
 
