@@ -33,6 +33,9 @@ from checks.errors import AuditorUnavailableError
 
 LOGGER = "soda"
 _IMPORTING = threading.Lock()
+#: Soda parses with one YAML parser for the whole process (soda_core/common/yaml.py), which breaks
+#: when two audits overlap: of 60 on 4 threads up to 10 failed with errors of many kinds.
+_RUNNING = threading.Lock()
 _NUMBER = (int, float, Decimal)
 
 
@@ -156,7 +159,8 @@ def verify(connection: Any, source: str, data: Mapping[str, Any]) -> Verdict:
         tables = soda.data_source.from_existing_cursor(connection, source)
         # Soda wraps names in quotes and leaves quotes inside them as they are.
         tables.sql_dialect.quote_default = lambda name: quoted(name) if name else None
-        session = soda.session.execute([soda.source.from_str(text)], data_source_impls=[tables])
+        with _RUNNING:
+            session = soda.session.execute([soda.source.from_str(text)], data_source_impls=[tables])
         results = session.contract_verification_results
     except Exception as exc:  # noqa: BLE001 - Soda raises many kinds; each one closes the gate
         return Verdict(status="RAISED", errors=(f"{type(exc).__name__}: {exc}",))

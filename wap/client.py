@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
@@ -100,6 +100,7 @@ def _starting(exc: Exception) -> bool:
 
 async def start(client: Client, task_queue: str, watched: Watched) -> WorkflowHandle[Any, Any]:
     """Start the run, or take up the one that runs for the same request."""
+    asked_at = datetime.now(UTC)
     handle: WorkflowHandle[Any, Any] = await client.start_workflow(
         "WriteAuditPublish",
         watched.request,
@@ -111,12 +112,12 @@ async def start(client: Client, task_queue: str, watched: Watched) -> WorkflowHa
         request_eager_start=True,
     )
     description = await handle.describe()
-    watched.resumed = description.history_length > _FRESH
+    watched.resumed = description.start_time < asked_at - _CLOCKS
     return handle
 
 
-#: Events of a workflow that has only been started.
-_FRESH = 3
+#: So far the clocks of door and server may differ.
+_CLOCKS = timedelta(seconds=1)
 
 
 async def follow(

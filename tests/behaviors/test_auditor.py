@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -499,3 +500,26 @@ def test_a_masked_cell_shows_the_mask_and_null_stays_null(auditor, relation):
     rows = only(auditor, relation, check).sample
     assert {row["email"] for row in rows} == {MASK, None}
     assert {row["status"] for row in rows} == {"new", "paid"}
+
+
+def test_audits_side_by_side_do_not_disturb_each_other(auditor):
+    """Soda's one YAML parser breaks when audits overlap; ours must not let them."""
+    text = json.dumps(
+        {
+            "dataset": "lake/sales/numbers",
+            "columns": [{"name": "id", "checks": [{"missing": {}}, {"invalid": {"valid_min": 0}}]}],
+            "checks": [{"row_count": {"threshold": {"must_be": 10}}}],
+        }
+    )
+
+    def once(number: int) -> set[Outcome]:
+        with duckdb.connect() as con:
+            con.execute("CREATE SCHEMA sales")
+            con.execute("CREATE VIEW sales.numbers AS SELECT range AS id FROM range(10)")
+            relation = Relation(con, "lake", "sales", "numbers", {"id": "long"}, {"numbers": 10})
+            audit = auditor.audit(relation, [parse_contract(text, f"c{number}.yml")])
+        assert not audit.errors
+        return {r.outcome for r in audit.results}
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set().union(*threads.map(once, range(60))) == {PASSED}

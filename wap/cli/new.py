@@ -34,6 +34,4 @@ def init(
     console.print(
         Panel(gaps, title="the proposed contract does NOT guard", border_style="bold yellow")
     )
-    console.print(
-        Text(f"next: read the contract, then  wap run {made.pipeline} --project {project}")
-    )
+    console.print(Text(f"next: read the contract, then  {made.first_run}"))
