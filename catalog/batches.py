@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import PurePosixPath
 
+from pyiceberg.manifest import DataFile
+
 from catalog.base import Change
 from catalog.errors import CatalogConfigError
 
@@ -34,7 +36,11 @@ def check_names(change: Change) -> None:
 
 
 def change_digest(change: Change) -> str:
-    """sha256 hex over the locations of the files that a stage adds and takes away."""
-    lines = sorted(f"+{f.file_path}" for f in (*change.added, *change.kept))
-    lines += sorted(f"-{f.file_path}" for f in change.removed)
+    """sha256 hex over the files that a stage adds and takes away: location, bytes and rows."""
+    lines = sorted(f"+{_line(f)}" for f in (*change.added, *change.kept))
+    lines += sorted(f"-{_line(f)}" for f in change.removed)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _line(file: DataFile) -> str:
+    return f"{file.file_path} {file.file_size_in_bytes} {file.record_count}"

@@ -13,7 +13,7 @@ from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 from pyiceberg.table.update import TableUpdate
 
 from catalog import moves, naming, storage
-from catalog.commits import Decision, Done, Proposal, settle
+from catalog.commits import Decision, Done, Proposal, delete_quietly, settle
 from catalog.history import (
     ancestry,
     head_of,
@@ -222,7 +222,7 @@ def _hidden_location(
 def _unpublish(home: Home, hidden: Table) -> None:
     """Take main back to the bootstrap where a publish died before the rename.
 
-    The metadata file then says for good that the location was never published.
+    With the older metadata files gone, the location says for good that it was never published.
     """
 
     def decide() -> Decision[None]:
@@ -233,6 +233,8 @@ def _unpublish(home: Home, hidden: Table) -> None:
         main = head_of(table.metadata, MAIN)
         first = next((s for s in table.metadata.snapshots if is_bootstrap(s)), None)
         if main is None or first is None or is_bootstrap(main):
+            for entry in table.metadata.metadata_log:
+                delete_quietly(table.io, entry.metadata_file)
             return Done(None)
         asserted = moves.ref_is(MAIN, main.snapshot_id)
         back = moves.set_branch(MAIN, first)
@@ -246,9 +248,11 @@ def _delete_location(
 ) -> tuple[int, int]:
     io = hidden.io if hidden is not None else home.file_io(location)
     found = storage.list_files(io, location)
+    visible = home.visible(name)
+    if visible is not None and _same_place(io, visible.location(), location):
+        return 0, 0
     if not found or (hidden is None and not _never_published(io, location, found)):
         return 0, 0
-    visible = home.visible(name)
     used: set[str] = set()
     if visible is not None:
         used = _data_in_use(visible, visible.metadata.snapshots, {f.path for f in found})
@@ -261,20 +265,23 @@ def _delete_location(
 
 
 def _never_published(io: FileIO, location: str, found: Sequence[storage.StoredFile]) -> bool:
-    """Whether the newest metadata file in a location says that main never left the bootstrap.
+    """Whether every metadata file in a location says that main never left the bootstrap.
 
+    Every one, not the newest: a commit that lost its race may have left a file behind it.
     Without a metadata file the answer is no: then the data belongs to another table by now.
     """
     files = [f.path for f in found if f.path.endswith(".metadata.json")]
-    if not files:
-        return False
     root = storage.path_of(io, location)
-    newest = max(files)
-    metadata = FromInputFile.table_metadata(
-        io.new_input(location.rstrip("/") + newest.removeprefix(root))
-    )
-    main = head_of(metadata, MAIN)
-    return main is None or is_bootstrap(main)
+    for path in files:
+        source = io.new_input(location.rstrip("/") + path.removeprefix(root))
+        main = head_of(FromInputFile.table_metadata(source), MAIN)
+        if main is not None and not is_bootstrap(main):
+            return False
+    return bool(files)
+
+
+def _same_place(io: FileIO, one: str, other: str) -> bool:
+    return storage.path_of(io, one) == storage.path_of(io, other)
 
 
 def _drop_staging_namespace(home: Home) -> None:

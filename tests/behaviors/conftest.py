@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -49,13 +49,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if unknown:
             msg = f"--catalogs: unknown {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}"
             raise pytest.UsageError(msg)
-        native = metafunc.definition.get_closest_marker("native") is not None
-        wanted = [k for k in chosen if not (native and k == "memory")]
+        # Each mark narrows: one on the module, one on the test.
+        marks = list(metafunc.definition.iter_markers("kinds"))
+        wanted = [k for k in chosen if all(k in mark.args for mark in marks)]
         metafunc.parametrize("kind", wanted)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "native: only where branches live inside Iceberg tables")
+    config.addinivalue_line("markers", "kinds(*names): only for these implementations")
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Lake:
         """The same lake as another process would open it."""
         if self.plain is None:
             return self
-        return open_lake(self.kind, self.root)
+        return replace(open_lake(self.kind, self.root), numbers=self.numbers)
 
 
 @dataclass

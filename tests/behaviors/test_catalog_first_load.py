@@ -8,6 +8,8 @@ from pyiceberg.types import ListType, LongType, MapType, NestedField, StringType
 
 from catalog import BranchNotFoundError, HeadMovedError, RebaseRefusedError, TableName
 
+NATIVE = pytest.mark.kinds("sqlite", "portable")
+
 
 def test_a_staged_table_is_not_listed(lake, flights):
     run = lake.run()
@@ -40,7 +42,7 @@ def test_dropping_a_staged_table_leaves_nothing(lake):
         lake.catalog.staging(run.branch, run.table)
 
 
-@pytest.mark.native
+@NATIVE
 def test_not_even_metadata_or_a_namespace_stays(lake):
     run = lake.run()
     run.open()
@@ -175,6 +177,7 @@ def test_nested_namespaces(lake):
 
 
 def test_required_columns_and_deep_types_survive(lake):
+    fees = MapType(-1, StringType(), -1, LongType(), value_required=True)
     wanted = Schema(
         NestedField(-1, "id", LongType(), required=True),
         NestedField(-1, "carrier", StringType(), required=False),
@@ -188,12 +191,7 @@ def test_required_columns_and_deep_types_survive(lake):
             ),
             required=False,
         ),
-        NestedField(
-            -1,
-            "fees",
-            MapType(-1, StringType(), -1, LongType(), value_required=True),
-            required=False,
-        ),
+        NestedField(-1, "fees", fees, required=False),
     )
     staging = lake.run().open(wanted)
     assert staging.schema.find_field("id").required

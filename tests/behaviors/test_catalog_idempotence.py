@@ -14,6 +14,8 @@ from catalog import (
 )
 from catalog.base import Change
 
+NATIVE = pytest.mark.kinds("sqlite", "portable")
+
 
 def _locked() -> OperationalError:
     return OperationalError("UPDATE …", {}, Exception("database is locked"))
@@ -211,7 +213,7 @@ def test_a_stale_batch_says_that_the_branch_has_moved(lake):
 LOST = [ConnectionError("reset by peer"), CommitStateUnknownException("timeout"), _locked()]
 
 
-@pytest.mark.native
+@NATIVE
 @pytest.mark.parametrize("lost", LOST, ids=lambda e: type(e).__name__)
 @pytest.mark.parametrize("first_load", [True, False])
 def test_lost_answers_of_a_whole_run(lake, lost, first_load):
@@ -229,7 +231,7 @@ def test_lost_answers_of_a_whole_run(lake, lost, first_load):
     assert len(log) == (4 if first_load else 7)
 
 
-@pytest.mark.native
+@NATIVE
 def test_lost_answers_of_rebase_and_drop(lake):
     lake.publish([1])
     run = lake.run()
@@ -246,7 +248,7 @@ def test_lost_answers_of_rebase_and_drop(lake):
     assert lake.catalog.branches() == []
 
 
-@pytest.mark.native
+@NATIVE
 @pytest.mark.parametrize(
     "refused",
     [
@@ -278,7 +280,7 @@ def _unreferenced(lake, table):
     return found - used
 
 
-@pytest.mark.native
+@NATIVE
 def test_a_race_that_is_never_won_ends_in_an_error_that_may_be_retried(lake):
     lake.publish([1])
     run = lake.run()
@@ -294,7 +296,7 @@ def test_a_race_that_is_never_won_ends_in_an_error_that_may_be_retried(lake):
     assert lake.ids() == [1, 2]
 
 
-@pytest.mark.native
+@NATIVE
 def test_an_error_that_is_no_race_is_raised_at_once(lake):
     lake.publish([1])
     run = lake.run()
@@ -305,7 +307,7 @@ def test_an_error_that_is_no_race_is_raised_at_once(lake):
     assert lake.faults.before == [None]
 
 
-@pytest.mark.native
+@NATIVE
 @pytest.mark.parametrize("dies_at", [0, 1])
 def test_a_drop_that_dies_is_completed_by_the_next(lake, dies_at):
     lake.publish([1])

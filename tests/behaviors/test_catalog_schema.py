@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from pyiceberg.schema import Schema
 from pyiceberg.types import DoubleType, IntegerType, LongType, NestedField, StringType
 
 from catalog import HeadMovedError, RebaseRefusedError, SchemaConflictError
+
+NATIVE = pytest.mark.kinds("sqlite", "portable")
 
 ORIGIN = NestedField(7, "origin", StringType(), required=False)
 DEST = NestedField(7, "dest", StringType(), required=False)
@@ -15,7 +18,7 @@ def _columns(lake, flights):
     return [f.name for f in lake.catalog.published(flights).schema.fields]
 
 
-def _evolving(lake, make_schema, *extra):
+def _evolving(lake, make_schema, *extra: NestedField):
     run = lake.run()
     run.open(make_schema(*extra))
     return run
@@ -70,8 +73,6 @@ def test_a_dropped_run_leaves_no_column(lake, make_schema, flights):
 
 
 def test_a_column_is_widened_only_with_publish(lake, flights):
-    from pyiceberg.schema import Schema
-
     small = Schema(
         NestedField(1, "id", IntegerType(), required=False),
         NestedField(2, "carrier", StringType(), required=False),
@@ -102,8 +103,6 @@ def test_a_column_is_widened_only_with_publish(lake, flights):
     ],
 )
 def test_what_the_table_cannot_grow_into(lake, column, reason):
-    from pyiceberg.schema import Schema
-
     lake.publish([1])
     run = lake.run()
     with pytest.raises(SchemaConflictError, match=reason):
@@ -151,7 +150,7 @@ def test_rollback_takes_the_columns_back_too(lake, make_schema, flights):
     assert _columns(lake, flights) == ["id", "carrier"]
 
 
-@pytest.mark.native
+@NATIVE
 def test_a_plain_reader_sees_the_new_column_only_after_publish(lake, make_schema, flights):
     lake.publish([1])
     run = _evolving(lake, make_schema, ORIGIN)
@@ -172,7 +171,7 @@ def test_a_plain_reader_sees_the_new_column_only_after_publish(lake, make_schema
     }
 
 
-@pytest.mark.native
+@NATIVE
 def test_a_dropped_run_leaves_no_schema_in_the_metadata(lake, make_schema, flights):
     lake.publish([1])
     run = _evolving(lake, make_schema, ORIGIN)

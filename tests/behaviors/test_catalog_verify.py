@@ -8,6 +8,8 @@ import pytest
 from catalog.drafts import Draft
 from catalog.moves import add_snapshot, set_branch
 
+NATIVE = pytest.mark.kinds("sqlite", "portable")
+
 ROWS = pa.table({"id": [666], "carrier": ["XX"]})
 
 
@@ -17,7 +19,7 @@ def test_main_made_by_runs_is_covered(lake, flights):
     assert lake.catalog.verify(flights) == []
 
 
-@pytest.mark.native
+@NATIVE
 def test_a_foreign_append_is_named(lake, flights):
     lake.publish([1])
     table = lake.plain.load_table(flights.identifier)
@@ -26,7 +28,7 @@ def test_a_foreign_append_is_named(lake, flights):
     assert [s.id for s in lake.catalog.verify(flights)] == [foreign]
 
 
-@pytest.mark.native
+@NATIVE
 def test_a_run_on_top_of_a_foreign_append_does_not_cover_it(lake, flights):
     lake.publish([1])
     lake.plain.load_table(flights.identifier).append(ROWS)
@@ -35,7 +37,7 @@ def test_a_run_on_top_of_a_foreign_append_does_not_cover_it(lake, flights):
     assert [s.id for s in lake.catalog.verify(flights)] == [foreign]
 
 
-@pytest.mark.native
+@NATIVE
 def test_a_table_made_without_us_is_named_whole_and_can_be_loaded(lake, flights):
     lake.plain.create_namespace("nyc")
     table = lake.plain.create_table(flights.identifier, ROWS.schema)
@@ -47,7 +49,7 @@ def test_a_table_made_without_us_is_named_whole_and_can_be_loaded(lake, flights)
     assert len(lake.catalog.verify(flights)) == 1
 
 
-@pytest.mark.native
+@NATIVE
 def test_an_empty_table_made_without_us_can_be_loaded(lake, flights):
     lake.plain.create_namespace("nyc")
     lake.plain.create_table(flights.identifier, ROWS.schema)
@@ -61,7 +63,7 @@ def test_an_empty_table_made_without_us_can_be_loaded(lake, flights):
     assert lake.catalog.verify(flights) == []
 
 
-@pytest.mark.native
+@NATIVE
 def test_a_stage_that_was_put_on_main_without_a_seal_is_named(lake, flights):
     lake.publish([1])
     run = lake.run()
@@ -73,7 +75,7 @@ def test_a_stage_that_was_put_on_main_without_a_seal_is_named(lake, flights):
     assert [s.role for s in lake.catalog.verify(flights)] == ["stage", "open"]
 
 
-@pytest.mark.native
+@NATIVE
 def test_a_seal_that_shows_more_than_it_names_covers_nothing(lake, flights):
     lake.publish([1])
     run = lake.run()
@@ -93,7 +95,7 @@ def test_a_seal_that_shows_more_than_it_names_covers_nothing(lake, flights):
     assert [s.role for s in lake.catalog.verify(flights)] == ["seal", "stage", "open"]
 
 
-@pytest.mark.native
+@NATIVE
 def test_a_bootstrap_that_holds_rows_is_named(lake, flights):
     lake.plain.create_namespace("nyc")
     table = lake.plain.create_table(flights.identifier, ROWS.schema)

@@ -1,0 +1,319 @@
+"""What goes wrong around a catalog: crashes between steps, locks, broken files, wrong settings."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from pyiceberg.exceptions import CommitFailedException
+
+from catalog import (
+    CatalogConfigError,
+    CatalogUnavailableError,
+    CorruptMetadataError,
+    HeadMovedError,
+    TableName,
+    open_catalog,
+)
+from catalog.base import Change
+
+pytestmark = pytest.mark.kinds("sqlite", "portable")
+
+
+#: One transaction of a SQL catalog moves main and renames: only elsewhere is there a between.
+HALF_WAY = pytest.mark.kinds("portable")
+
+
+def _die_once(monkeypatch, target, name):
+    """The next call of a pyiceberg method dies before it does anything."""
+    original = getattr(target, name)
+    left = [KeyboardInterrupt()]
+
+    def dying(*args, **kwargs):  # noqa: ANN002, ANN003 - stands in for any method
+        if left:
+            raise left.pop()
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(target, name, dying)
+
+
+@pytest.fixture
+def half_published(lake, monkeypatch):
+    """A first load whose publish died after main moved and before the table got its name."""
+    run = lake.run()
+    run.open()
+    run.stage([1])
+    run.seal()
+    _die_once(monkeypatch, lake.plain, "rename_table")
+    with pytest.raises(KeyboardInterrupt):
+        lake.catalog.publish([run.audited()])
+    assert lake.catalog.tables() == []
+    return run
+
+
+@HALF_WAY
+def test_a_publish_that_died_before_the_rename_is_completed(lake, half_published):
+    audited = half_published.audited()
+    (snapshot,) = lake.catalog.publish([audited])
+    assert lake.ids() == [1]
+    assert lake.catalog.publish([audited]) == [snapshot]
+    assert lake.catalog.verify(half_published.table) == []
+
+
+@HALF_WAY
+def test_a_publish_that_died_before_the_rename_can_be_dropped(lake, half_published):
+    assert [s.branch for s in lake.catalog.branches()] == [half_published.branch]
+    half_published.drop()
+    assert lake.files() == set()
+    assert lake.catalog.branches() == []
+
+
+@HALF_WAY
+def test_a_drop_of_it_that_dies_too_is_completed(lake, half_published, monkeypatch):
+    _die_once(monkeypatch, lake.plain, "drop_namespace")
+    with pytest.raises(KeyboardInterrupt):
+        half_published.drop()
+    half_published.drop()
+    assert [p for p in lake.warehouse.rglob("*") if p.is_file()] == []
+
+
+@HALF_WAY
+def test_a_publish_that_is_completed_while_it_is_dropped_stays_whole(lake, half_published):
+    """The drop's commit loses to the rename and leaves a metadata file that says otherwise."""
+    hidden = lake.plain.list_tables("wap_staging")[0]
+
+    def lose_to_the_rename():
+        table = lake.plain.load_table(hidden)
+        orphan = table.metadata_location.replace("/00004-", "/00005-")
+        first = min(table.metadata.snapshots, key=lambda s: s.sequence_number)
+        text = Path(table.metadata_location).read_text(encoding="utf-8")
+        main = str(table.current_snapshot().snapshot_id)
+        Path(orphan).write_text(text.replace(main, str(first.snapshot_id)), encoding="utf-8")
+        lake.plain.rename_table(hidden, half_published.table.identifier)
+        raise CommitFailedException("updated by another process")
+
+    lake.faults.before = [lose_to_the_rename]
+    half_published.drop()
+    assert lake.ids() == [1]
+    lake.plain.rename_table(half_published.table.identifier, ("nyc", "renamed"))
+    half_published.drop()
+    assert lake.plain.load_table("nyc.renamed").scan().to_arrow()["id"].to_pylist() == [1]
+
+
+@HALF_WAY
+def test_a_publish_that_died_before_the_rename_and_then_lost_the_name(lake, half_published):
+    lake.publish([5])
+    with pytest.raises(HeadMovedError):
+        lake.catalog.publish([half_published.audited()])
+    half_published.rebase()
+    half_published.finish()
+    assert lake.ids() == [1, 5]
+    assert lake.catalog.verify(half_published.table) == []
+
+
+def test_a_run_opened_again_after_it_died_before_its_first_commit(lake):
+    run = lake.run()
+    lake.faults.before = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        run.open()
+    assert lake.catalog.tables() == []
+    run.open()
+    run.stage([1])
+    run.finish()
+    assert lake.ids() == [1]
+
+
+def test_a_run_dropped_after_it_died_before_its_first_commit(lake):
+    run = lake.run()
+    lake.faults.before = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        run.open()
+    run.drop()
+    assert [p for p in lake.warehouse.rglob("*") if p.is_file()] == []
+
+
+def test_a_create_that_died_before_the_entry_is_swept_by_drop(lake, monkeypatch):
+    run = lake.run()
+    run.open()
+    run.write([1])
+    lake.plain.drop_table(lake.plain.list_tables("wap_staging")[0])
+    assert lake.files() != set()
+    run.drop()
+    assert [p for p in lake.warehouse.rglob("*") if p.is_file()] == []
+
+
+def test_a_published_table_that_was_renamed_is_safe_from_a_late_drop(lake, flights):
+    run = lake.run()
+    run.open()
+    run.stage([1])
+    run.finish()
+    lake.plain.rename_table(flights.identifier, ("nyc", "renamed"))
+    assert run.drop().files == 0
+    renamed = lake.plain.load_table(("nyc", "renamed"))
+    assert renamed.scan().to_arrow()["id"].to_pylist() == [1]
+
+
+def test_an_adopted_first_load_is_safe_from_a_late_drop_after_a_rename(lake, flights):
+    one, two = lake.run("one"), lake.run("two")
+    for run, ids in ((one, [1]), (two, [2])):
+        run.open()
+        run.stage(ids)
+    one.finish()
+    two.rebase()
+    two.finish()
+    lake.plain.rename_table(flights.identifier, ("nyc", "renamed"))
+    one.drop()
+    two.drop()
+    renamed = lake.plain.load_table(("nyc", "renamed"))
+    assert sorted(renamed.scan().to_arrow()["id"].to_pylist()) == [1, 2]
+
+
+def test_a_rebase_that_died_before_it_cleared_the_staged_table(lake, monkeypatch, flights):
+    one, two = lake.run("one"), lake.run("two")
+    for run, ids in ((one, [1]), (two, [2])):
+        run.open()
+        run.stage(ids)
+    one.finish()
+    _die_once(monkeypatch, lake.plain, "drop_table")
+    with pytest.raises(KeyboardInterrupt):
+        two.rebase()
+    two.rebase()
+    two.finish()
+    assert lake.ids() == [1, 2]
+    assert lake.plain.list_namespaces() == [("nyc",)]
+
+
+def test_a_locked_database_is_told_as_unavailable(lake, tmp_path):
+    lake.publish([1])
+    impatient = open_catalog(
+        "sqlite",
+        "test",
+        {
+            "uri": f"sqlite:///{tmp_path / 'catalog.db'}?timeout=0.01",
+            "warehouse": str(lake.warehouse),
+        },
+    )
+    run = lake.run()
+    run.open()
+    change = run.write([2])
+    holder = sqlite3.connect(tmp_path / "catalog.db")
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(CatalogUnavailableError):
+            impatient.stage(run.now, Change([change]))
+        assert lake.ids() == [1], "readers are not locked out"
+    finally:
+        holder.rollback()
+        holder.close()
+    impatient.stage(run.now, Change([change]))
+    run.staging = lake.catalog.staging(run.branch, run.table)
+    run.finish()
+    assert lake.ids() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text.replace('"format-version":2', '"format-version":9'),
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+    ],
+    ids=["newer", "cut", "empty"],
+)
+def test_metadata_that_cannot_be_read_says_so_and_stays(lake, flights, spoil):
+    lake.publish([1])
+    run = lake.run()
+    run.open()
+    path = Path(lake.plain.load_table(flights.identifier).metadata_location)
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(spoil(whole), encoding="utf-8")
+    for step in (
+        lambda: lake.catalog.published(flights),
+        lambda: lake.run().open(),
+        lambda: run.catalog.staging(run.branch, run.table),
+        run.drop,
+    ):
+        with pytest.raises(CorruptMetadataError):
+            step()
+    path.write_text(whole, encoding="utf-8")
+    assert lake.ids() == [1]
+
+
+def test_a_missing_manifest_stops_publish(lake, flights):
+    lake.publish([1])
+    run = lake.run()
+    run.open()
+    run.stage([2])
+    run.seal()
+    table = lake.plain.load_table(flights.identifier)
+    Path(table.metadata.snapshot_by_name(run.branch.name).manifest_list).unlink()
+    with pytest.raises(CorruptMetadataError):
+        lake.catalog.publish([run.audited()])
+    assert lake.ids() == [1]
+
+
+def test_a_database_that_is_none(tmp_path):
+    (tmp_path / "catalog.db").write_bytes(b"this is no database, and long enough to be read" * 99)
+    with pytest.raises(CorruptMetadataError, match="database"):
+        open_catalog(
+            "sqlite",
+            "test",
+            {"uri": f"sqlite:///{tmp_path / 'catalog.db'}", "warehouse": str(tmp_path)},
+        )
+
+
+@pytest.mark.parametrize(
+    ("properties", "reason"),
+    [
+        ({}, "'uri'"),
+        ({"uri": "sqlite:////tmp/x.db"}, "'warehouse'"),
+        ({"uri": "postgresql://u:secret@h/db", "warehouse": "wh"}, "not a SQLite file"),
+        ({"uri": "sqlite://", "warehouse": "wh"}, "not a SQLite file"),
+        ({"uri": "no url", "warehouse": "wh"}, "not a database URL"),
+        ({"uri": "sqlite:////tmp/x.db", "warehouse": "file:///tmp/a#b"}, "#"),
+    ],
+)
+def test_wrong_settings_name_the_setting_and_no_secret(properties, reason):
+    with pytest.raises(CatalogConfigError, match=reason) as raised:
+        open_catalog("sqlite", "test", properties)
+    assert "secret" not in str(raised.value)
+
+
+def test_an_unknown_kind_names_the_known_ones():
+    with pytest.raises(CatalogConfigError, match="sqlite"):
+        open_catalog("oracle", "test", {})
+
+
+def test_write_ahead_logging_is_on(lake, tmp_path):
+    with sqlite3.connect(tmp_path / "catalog.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_two_that_open_a_new_database_at_once(tmp_path):
+    properties = {"uri": f"sqlite:///{tmp_path / 'new' / 'c.db'}", "warehouse": str(tmp_path / "w")}
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: open_catalog("sqlite", "t", properties), range(4)))
+    assert [c.tables() for c in opened] == [[]] * 4
+
+
+@pytest.mark.kinds("sqlite")
+def test_a_group_commit_that_fails_midway_deletes_its_metadata_files(lake, monkeypatch):
+    weather = TableName.parse("nyc.weather")
+    lake.publish([1])
+    lake.publish([1], weather)
+    runs = [lake.run("both"), lake.run("both", weather)]
+    for run in runs:
+        run.open()
+        run.stage([2])
+        run.seal()
+    other = lake.again()
+    before = {p.name for p in lake.warehouse.rglob("*.metadata.json")}
+    unrelated = other.run("unrelated", weather)
+    lake.faults.before = [unrelated.open]
+    lake.catalog.publish([r.audited() for r in runs])
+    after = {p.name for p in lake.warehouse.rglob("*.metadata.json")}
+    assert len(after - before) == 3, "one of the other run, one for each table, none that lost"
+    assert lake.ids() == [1, 2]
+    assert lake.ids(weather) == [1, 2]
