@@ -90,7 +90,10 @@ class Copy:
             "preserve_insertion_order": False,
         }.items():
             connection.execute(f"SET {setting} = ?", [value])
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise write_error(exc, str(self.folder)) from exc
         try:
             with _beating(connection, beat):
                 connection.execute(self._statement(file_bytes))

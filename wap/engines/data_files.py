@@ -77,18 +77,19 @@ class DataFiles:
             stats_columns=compute_statistics_plan(self.schema, dict(self.properties)),
             parquet_column_mapping=parquet_path_to_id_mapping(self.schema),
         )
-        return DataFile.from_args(
+        file = DataFile.from_args(
             content=DataFileContent.DATA,
             file_path=location,
             file_format=FileFormat.PARQUET,
             partition=partition or Record(),
             file_size_in_bytes=size,
             sort_order_id=None,
-            spec_id=self.spec.spec_id,
             equality_ids=None,
             key_metadata=None,
             **statistics.to_serialized_dict(),
         )
+        file.spec_id = self.spec.spec_id
+        return file
 
 
 class OpenFile:

@@ -80,8 +80,10 @@ class _Lane:
 
     def close(self) -> None:
         if self._open is not None:
-            file, self._open = self._open, None
-            self.done.append(file.close())
+            open_file, self._open = self._open, None
+            done = open_file.close()
+            self.bytes += done.file_size_in_bytes - open_file.bytes
+            self.done.append(done)
 
     def abandon(self) -> None:
         if self._open is not None:
