@@ -28,9 +28,11 @@ from catalog.vendor import is_transient
 
 T = TypeVar("T")
 
-#: So often a metadata commit is tried while nothing but its timing stands against it.
+#: So often a metadata commit is tried while others are faster.
 TRIES = 60
-_LONGEST_WAIT = 0.25
+#: So often while the catalog does not answer; each may already have waited out a timeout.
+UNANSWERED_TRIES = 3
+_LONGEST_WAIT = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,44 +167,70 @@ def settle(
     Raises:
         CatalogError: from ``decide``.
         CatalogUnavailableError: still losing after :data:`TRIES`.
+        Exception: the catalog's own, when it does not answer or refuses.
     """
-    landed = False  # or may have: its files must stay then
-    failure: Exception | None = None
+    attempts = _Attempts(committer, drafts)
     for wait in _waits():
         try:
             decision = decide()
         except CatalogError:
-            if not landed:
-                _discard(drafts)
+            attempts.discard()
             raise
         if isinstance(decision, Done):
-            if not landed:
-                _discard(drafts)
+            attempts.discard()
             return decision.value
-        if failure is not None and not is_retried(failure):
-            raise failure
-        failure = None
-        try:
-            committer.commit(decision)
-            landed = True
-        except Exception as exc:  # noqa: BLE001 - judged above, once what is there has been read
-            failure = exc
-            if _is_lost(exc):
-                _discard_lists(decision)
-            else:
-                landed = True
+        attempts.raise_if_hopeless()
+        if not attempts.commit(decision):
             time.sleep(wait)
-    if not landed:
-        _discard(drafts)
+    attempts.discard()
     raise CatalogUnavailableError(
         f"the commit lost its race {TRIES} times",
         hint="too many writers at once; run again when it is quieter",
-    ) from failure
+    ) from attempts.failure
 
 
-def is_retried(exc: Exception) -> bool:
-    """Whether a commit that raised this is worth another attempt."""
-    return _is_lost(exc) or is_transient(exc)
+class _Attempts:
+    """What became of the commits so far.
+
+    Attributes:
+        landed: whether one took effect, or may have: then its files must stay.
+        failure: the last commit's error, None when it raised none.
+    """
+
+    def __init__(self, committer: Committer, drafts: Sequence[Draft]) -> None:
+        self._committer = committer
+        self._drafts = drafts
+        self._unanswered = 0
+        self.landed = False
+        self.failure: Exception | None = None
+
+    def commit(self, proposals: Sequence[Proposal]) -> bool:
+        """Commit once; whether it was answered with success."""
+        self.failure = None
+        try:
+            self._committer.commit(proposals)
+            self.landed = True
+        except Exception as exc:  # noqa: BLE001 - judged once what is there has been read again
+            self.failure = exc
+            if _is_lost(exc):
+                _discard_lists(proposals)
+            else:
+                self.landed = True
+                self._unanswered += 1
+        return self.failure is None
+
+    def raise_if_hopeless(self) -> None:
+        """Raise the last error where another attempt would only meet it again."""
+        if self.failure is None or _is_lost(self.failure):
+            return
+        if self._unanswered >= UNANSWERED_TRIES or not is_transient(self.failure):
+            raise self.failure
+
+    def discard(self) -> None:
+        """Delete the drafts' files, if no commit can have used them."""
+        if not self.landed:
+            for draft in self._drafts:
+                draft.discard()
 
 
 def _is_lost(exc: Exception) -> bool:
@@ -217,11 +245,6 @@ def _waits() -> Iterator[float]:
     for attempt in range(TRIES):
         longest = min(_LONGEST_WAIT, 0.004 * 2**attempt)
         yield random.uniform(0, longest)  # noqa: S311 - jitter, no secret
-
-
-def _discard(drafts: Sequence[Draft]) -> None:
-    for draft in drafts:
-        draft.discard()
 
 
 def _discard_lists(proposals: Sequence[Proposal]) -> None:

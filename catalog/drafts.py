@@ -42,7 +42,7 @@ class Draft:
 
     Attributes:
         table: as first loaded; its FileIO and location are used.
-        run_id: whose snapshot it is.
+        run_id: whose folder its files go to.
         schema: the snapshot's schema.
         added: data files it adds.
         removed: data files of the parent it takes away.

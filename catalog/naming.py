@@ -25,6 +25,10 @@ TABLE_PROPERTY = "wap.table"
 BRANCH_PROPERTY = "wap.branch"
 
 
+#: Folder of the empty first snapshot's manifest list; no run can have this id.
+BOOTSTRAP_FOLDER = "~bootstrap"
+
+
 def hidden_identifier(branch: Branch, table: TableName) -> tuple[str, str]:
     """The catalog's name for a new table while it is staged: one per branch and table."""
     return STAGING_NAMESPACE, f"t{_digest(branch, table)[:24]}"

@@ -109,7 +109,7 @@ def _first_commit(
     ]
     new = [Draft(table, branch.run_id, schema, same_manifests=True)]
     if base is None:
-        bootstrap = Draft(table, branch.run_id, metadata.schema(), summary=_BOOTSTRAP)
+        bootstrap = Draft(table, naming.BOOTSTRAP_FOLDER, metadata.schema(), summary=_BOOTSTRAP)
         new.append(bootstrap)
         base = bootstrap.snapshot(metadata, None, sequence_number)
         updates += _add_head(base, MAIN)

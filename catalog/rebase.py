@@ -7,7 +7,7 @@ from pyiceberg.table.update import TableUpdate
 
 from catalog import moves, naming, schemas
 from catalog.base import Staging
-from catalog.cleanup import delete_hidden, delete_metadata, only_of
+from catalog.cleanup import delete_metadata, only_of
 from catalog.commits import Decision, Done, Proposal, settle
 from catalog.drafts import Draft
 from catalog.errors import BranchNotFoundError, RebaseRefusedError
@@ -15,6 +15,7 @@ from catalog.history import Chain, head_id, head_of, run_chain, summary_of
 from catalog.home import Home, check_format
 from catalog.refs import MAIN, Branch, TableName
 from catalog.staging import own_files
+from catalog.unstaging import delete_hidden
 from catalog.views import schema_of, staging_of
 
 _REDO = "plan and write the batch again on the new main"
@@ -23,7 +24,7 @@ _REDO = "plan and write the batch again on the new main"
 def rebase(home: Home, branch: Branch, name: TableName) -> Staging:
     """See :meth:`catalog.base.BranchCatalog.rebase`."""
     drafts: list[Draft] = []
-    superseded: list[tuple[Table, Chain]] = []
+    superseded: list[Chain] = []
 
     def decide() -> Decision[Staging]:
         visible = home.visible(name)
@@ -31,7 +32,7 @@ def rebase(home: Home, branch: Branch, name: TableName) -> Staging:
         if visible is not None and chain is not None:
             if chain.base == head_id(visible.metadata, MAIN) and _schema_stands(visible, chain):
                 return Done(staging_of(visible, branch, name))
-            superseded.append((visible, chain))
+            superseded.append(chain)
             return [_in_place(visible, chain, branch, name, drafts)]
         hidden = home.hidden(branch, name)
         chain = run_chain(hidden, branch) if hidden is not None else None
@@ -49,13 +50,13 @@ def rebase(home: Home, branch: Branch, name: TableName) -> Staging:
     return staging
 
 
-def _clear_superseded(home: Home, name: TableName, superseded: list[tuple[Table, Chain]]) -> None:
+def _clear_superseded(home: Home, name: TableName, superseded: list[Chain]) -> None:
     """Delete manifests and lists of the run's snapshots that the rebase has replaced."""
-    for before, chain in superseded:
+    for chain in superseded:
         now = home.needed(name)
         kept = {s.snapshot_id for s in now.metadata.snapshots}
         gone = [s for s in chain.own if s.snapshot_id not in kept]
-        delete_metadata(now, gone, before.io)
+        delete_metadata(home, now, gone)
 
 
 def _schema_stands(table: Table, chain: Chain) -> bool:

@@ -1,0 +1,72 @@
+"""Which files the snapshots of a table refer to: asked before any file is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from pyiceberg.manifest import ManifestFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
+
+from catalog import storage
+from catalog.home import Home
+
+#: What a snapshot refers to, by the location of each manifest.
+Manifests = dict[str, ManifestFile]
+
+
+def metadata_in_use(home: Home, table: Table, snapshots: Iterable[IcebergSnapshot]) -> set[str]:
+    """Paths of every manifest list and manifest that the snapshots refer to."""
+    used: set[str] = set()
+    for snapshot, manifests in _read(home, table, snapshots):
+        used.add(storage.path_of(table.io, snapshot.manifest_list))
+        used |= {storage.path_of(table.io, location) for location in manifests}
+    return used
+
+
+def data_in_use(
+    home: Home, table: Table, snapshots: Iterable[IcebergSnapshot], paths: Collection[str]
+) -> set[str]:
+    """Those of the paths that the snapshots refer to; every manifest is read once."""
+    io, seen, used = table.io, set[str](), set[str]()
+    for snapshot, manifests in _read(home, table, snapshots):
+        for location, manifest in manifests.items():
+            if location in seen:
+                continue
+            try:
+                entries = manifest.fetch_manifest_entry(io)
+            except FileNotFoundError:
+                if _is_there(home, table, snapshot):
+                    raise
+                break
+            seen.add(location)
+            used |= {storage.path_of(io, e.data_file.file_path) for e in entries} & set(paths)
+    return used
+
+
+def since(
+    snapshots: Iterable[IcebergSnapshot], first: Sequence[IcebergSnapshot]
+) -> list[IcebergSnapshot]:
+    """The snapshots that can refer to what ``first`` brought: those committed no earlier.
+
+    Without any first ones nobody knows when the files came, so all may refer to them.
+    """
+    oldest = min((s.sequence_number or 0 for s in first), default=0)
+    return [s for s in snapshots if (s.sequence_number or 0) >= oldest]
+
+
+def _read(
+    home: Home, table: Table, snapshots: Iterable[IcebergSnapshot]
+) -> Iterator[tuple[IcebergSnapshot, Manifests]]:
+    """Each snapshot's manifests; one that another run removed meanwhile refers to nothing more."""
+    for snapshot in snapshots:
+        try:
+            yield snapshot, {m.manifest_path: m for m in snapshot.manifests(table.io)}
+        except FileNotFoundError:
+            if _is_there(home, table, snapshot):
+                raise
+
+
+def _is_there(home: Home, table: Table, snapshot: IcebergSnapshot) -> bool:
+    now = home.load(table.name())
+    return now is not None and now.metadata.snapshot_by_id(snapshot.snapshot_id) is not None
