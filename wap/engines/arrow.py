@@ -15,7 +15,7 @@ from catalog.base import Scan, Staging
 from catalog.storage import delete_empty_folder, delete_files, list_files
 from wap.engines.base import Engine, Progress, Written
 from wap.engines.carried import kept_rows
-from wap.engines.copy import Copy, report_beats
+from wap.engines.copy import Copy
 from wap.engines.data_files import DataFiles
 from wap.engines.fitting import Fitting
 from wap.engines.writing import Limits, PartitionedWriting, PlainWriting, Writing
@@ -86,7 +86,7 @@ class ArrowEngine(Engine):
         """See the port."""
         copy = Copy.possible(extract, staging) if self._copy else None
         if copy is not None:
-            return self._write_by_copy(copy, extract, report, cancelled)
+            return self._write_by_copy(copy, report, cancelled)
         fit = Fitting(staging.schema)
         batches = (fit(batch) for batch in extract.batches())
 
@@ -128,15 +128,12 @@ class ArrowEngine(Engine):
     def _write_by_copy(
         self,
         copy: Copy,
-        extract: Extract,
         report: Callable[[Progress], None],
         cancelled: Callable[[], bool],
     ) -> Written:
-        tell = report_beats(copy, 0, 0, report)
-
         def beat(share: float) -> None:
             _refuse_cancelled(cancelled)
-            tell(share)
+            report(copy.progress(share))
 
         copy.run(
             memory=self._budget,
@@ -146,7 +143,7 @@ class ArrowEngine(Engine):
             beat=beat,
         )
         written = Written(list(copy.files(DataFiles.of(copy.staging, "batch"))))
-        report(Progress(written.rows, extract.counts.bytes, written.bytes))
+        report(Progress(written.rows, copy.sql.bytes, written.bytes))
         return written
 
 

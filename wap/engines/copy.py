@@ -117,6 +117,11 @@ class Copy:
             f"FILE_SIZE_BYTES {file_bytes}, FILENAME_PATTERN 'batch-{{i}}', OVERWRITE_OR_IGNORE)"
         )
 
+    def progress(self, share: float) -> Progress:
+        """How far it is when so much of the input (0 to 1) was read."""
+        written = sum(path.stat().st_size for path in self.folder.glob("batch-*.parquet"))
+        return Progress(int(self.sql.rows * share), int(self.sql.bytes * share), written)
+
     def files(self, made: DataFiles) -> Iterator[DataFile]:
         """The DataFile of each file that holds rows; one that holds none is deleted.
 
@@ -144,18 +149,6 @@ class Copy:
                 count = pq.read_table(path, columns=[column.name]).column(0).null_count
             if count:
                 raise refused([f"column {column.name}: {count} rows are null, and none may be"])
-
-
-def report_beats(
-    copy: Copy, size: int, rows: int, report: Callable[[Progress], None]
-) -> Callable[[float], None]:
-    """Turns a share of the work into rows, bytes read and bytes written."""
-
-    def tell(share: float) -> None:
-        written = sum(p.stat().st_size for p in copy.folder.glob("batch-*.parquet"))
-        report(Progress(int(rows * share), int(size * share), written))
-
-    return tell
 
 
 def local_folder(location: str) -> Path | None:

@@ -17,7 +17,7 @@ from pyiceberg.transforms import (
     DayTransform,
     HourTransform,
     IdentityTransform,
-    MonthTransform,
+    TimeTransform,
     Transform,
     TruncateTransform,
     VoidTransform,
@@ -36,24 +36,31 @@ def partition_values(  # noqa: PLR0911 - a transform a line
     """A column's partition values as Iceberg keeps them (dates as days, times as microseconds)."""
     if isinstance(transform, VoidTransform):
         return pa.nulls(len(column), pa.int32())
-    if isinstance(transform, YearTransform):
-        return pc.cast(pc.subtract(pc.year(column), _EPOCH_YEAR), pa.int32())
-    if isinstance(transform, MonthTransform):
-        years = pc.subtract(pc.year(column), _EPOCH_YEAR)
-        months = pc.add(pc.multiply(years, _MONTHS), pc.subtract(pc.month(column), 1))
-        return pc.cast(months, pa.int32())
-    if isinstance(transform, DayTransform):
-        return pc.cast(pc.cast(column, pa.date32(), safe=False), pa.int32())
+    if isinstance(transform, TimeTransform):
+        return pc.cast(_time_units(transform, column), pa.int32())
     plain = _plain(column)
-    if isinstance(transform, HourTransform):
-        return pc.cast(_floor_divided(plain, _MICROS_PER_HOUR), pa.int32())
     if isinstance(transform, IdentityTransform):
         return plain
-    if isinstance(transform, BucketTransform) and pa.types.is_integer(plain.type):
-        return _buckets(plain, transform.num_buckets)
+    if pa.types.is_integer(plain.type):
+        if isinstance(transform, BucketTransform):
+            return _buckets(plain, transform.num_buckets)
+        if isinstance(transform, TruncateTransform):
+            return _truncated(plain, transform.width)
     if isinstance(transform, TruncateTransform) and pa.types.is_string(plain.type):
         return pc.utf8_slice_codeunits(plain, 0, transform.width)
     return _by_value(transform, kind, plain)
+
+
+def _time_units(transform: TimeTransform[Any], column: pa.Array) -> pa.Array:
+    """Years, months, days or hours since 1970."""
+    if isinstance(transform, HourTransform):
+        return _floor_divided(_plain(column), _MICROS_PER_HOUR)
+    if isinstance(transform, DayTransform):
+        return pc.cast(pc.cast(column, pa.date32(), safe=False), pa.int32())
+    years = pc.subtract(pc.year(column), _EPOCH_YEAR)
+    if isinstance(transform, YearTransform):
+        return years
+    return pc.add(pc.multiply(years, _MONTHS), pc.subtract(pc.month(column), 1))
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -70,6 +77,12 @@ def _plain(column: pa.Array) -> pa.Array:
 def _floor_divided(column: pa.Array, by: int) -> pa.Array:
     values = np.asarray(column.fill_null(0)) // by
     return pa.array(values, mask=np.asarray(column.is_null()))
+
+
+def _truncated(column: pa.Array, width: int) -> pa.Array:
+    """Down to a multiple of the width; at the type's end it wraps around, as Java's does."""
+    values = np.asarray(column.fill_null(0))
+    return pa.array(values - values % values.dtype.type(width), mask=np.asarray(column.is_null()))
 
 
 def _by_value(transform: Transform[Any, Any], kind: IcebergType, plain: pa.Array) -> pa.Array:

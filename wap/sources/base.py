@@ -97,10 +97,15 @@ class SqlStream:
     """Rows that DuckDB reads itself: a connection of our own and the query that yields them.
 
     An engine that can let DuckDB write the files too saves the hand-over of every batch.
+
+    Attributes:
+        rows, bytes: of the input, where known; for progress.
     """
 
     connection: Any
     query: str
+    rows: int = 0
+    bytes: int = 0
 
 
 class Extract(Protocol):

@@ -23,7 +23,9 @@ from wap.sources.streams import compression_of
 
 _BATCH_ROWS = 1 << 16
 #: A row group up to this size is read as a whole, next to others; a larger one piece by piece.
+#: Rows count too: values that repeat take many times their encoded bytes once they are read.
 _WHOLE_GROUP_BYTES = 32 << 20
+_WHOLE_GROUP_ROWS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class ParquetReader:
         metadata, start = parquet.metadata, 0
         for number in range(metadata.num_row_groups):
             group = metadata.row_group(number)
-            if group.total_byte_size <= _WHOLE_GROUP_BYTES:
+            if group.total_byte_size <= _WHOLE_GROUP_BYTES and group.num_rows <= _WHOLE_GROUP_ROWS:
                 yield _Piece(start, group.num_rows, self._whole(file, metadata, number, names))
             else:
                 yield from self._parts(file, parquet, number, names, start)

@@ -93,4 +93,5 @@ def _query(
         )
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
-    return ParquetQuery(SqlStream(connection, query), rows, outside)
+    size = sum(file.size for file in files)
+    return ParquetQuery(SqlStream(connection, query, rows, size), rows, outside)
