@@ -158,7 +158,7 @@ def _spoiled(month: pa.Table) -> pa.Table:
 def _write(project: Path, name: str, rows: pa.Table) -> Path:
     path = project / "data" / f"{name}.csv"
     path.parent.mkdir(exist_ok=True)
-    pacsv.write_csv(rows, path, pacsv.WriteOptions(quoting_style="needed"))
+    pacsv.write_csv(rows, path, pacsv.WriteOptions(quoting_style="none", quoting_header="none"))
     return path
 
 

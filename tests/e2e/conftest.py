@@ -106,8 +106,9 @@ class Shop:
         return runtime.running(self.root / ".wap" / "temporal")
 
     def _call(self, args: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        where = [] if "--project" in args else ["--project", str(self.root)]
         return subprocess.run(
-            [sys.executable, *args, "--project", str(self.root)],
+            [sys.executable, *args, *where],
             capture_output=True, text=True, check=False, env=_environment(env), timeout=240,
         )  # fmt: skip
 
