@@ -41,8 +41,7 @@ def new_schema(wanted: Schema, where: str) -> Schema:
     try:
         return assign_fresh_schema_ids(Schema(*(_optional_inside(f) for f in wanted.fields)))
     except ValueError as exc:
-        hint = "rename the column; a dot in a name can clash with a field of a struct"
-        raise SchemaConflictError(f"the columns clash: {exc}", where=where, hint=hint) from exc
+        raise _clash(exc, where) from exc
 
 
 def grown(
@@ -69,11 +68,13 @@ def grown(
     for schema in known:
         if _spelled(schema.fields) == _spelled(fields) and _extends(schema, current):
             return schema
-    return Schema(
-        *fields,
-        schema_id=max(s.schema_id for s in known) + 1,
-        identifier_field_ids=current.identifier_field_ids,
-    )
+    schema_id = max(s.schema_id for s in known) + 1
+    try:
+        return Schema(
+            *fields, schema_id=schema_id, identifier_field_ids=current.identifier_field_ids
+        )
+    except ValueError as exc:
+        raise _clash(exc, where) from exc
 
 
 def fits(staged: Schema, current: Schema) -> str | None:
@@ -206,6 +207,11 @@ class _Growth:
 
     def _refuse(self, what: str) -> IcebergType:
         raise SchemaConflictError(what, where=self._where, hint=_GROW)
+
+
+def _clash(exc: ValueError, where: str) -> SchemaConflictError:
+    hint = "rename the column; a dot in a name can clash with a field of a struct"
+    return SchemaConflictError(f"the columns clash: {exc}", where=where, hint=hint)
 
 
 def _promotes(old: PrimitiveType, new: PrimitiveType) -> bool:

@@ -23,7 +23,6 @@ from catalog.native import NativeCatalog
 from catalog.vendor import translated
 
 _LOCK_SECONDS = "30"
-_OPEN_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,22 +154,29 @@ def open_sqlite(name: str, properties: Mapping[str, str]) -> NativeCatalog:
         Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
         uri = url.render_as_string(hide_password=False)
         catalog = _connect(name, {**properties, "uri": uri, "warehouse": warehouse})
-        with catalog.engine.begin() as connection:
-            # Persistent: readers and the one writer then do not lock each other out.
-            connection.execute(text("PRAGMA journal_mode=WAL"))
     return NativeCatalog(catalog, SqlCommitter(catalog))
 
 
 def _connect(name: str, properties: Mapping[str, str]) -> SqlCatalog:
-    """Open; two processes that create the tables at once make one of them fail, and try again."""
-    for attempt in range(_OPEN_TRIES - 1):
+    """Open, again when another process makes the tables or switches the journal right now."""
+    for wait in (0.05, 0.1, 0.2, 0.4, 0.8):
         try:
-            return SqlCatalog(name, **properties)
+            return _try_to_connect(name, properties)
         except DBAPIError as exc:
-            if "already exists" not in str(exc.orig):
+            if not any(t in str(exc.orig) for t in ("already exists", "locked")):
                 raise
-            time.sleep(0.05 * (attempt + 1))
-    return SqlCatalog(name, **properties)
+            time.sleep(wait)
+    return _try_to_connect(name, properties)
+
+
+def _try_to_connect(name: str, properties: Mapping[str, str]) -> SqlCatalog:
+    catalog = SqlCatalog(name, **properties)
+    with catalog.engine.connect() as connection:
+        # Persistent: readers and the one writer then do not lock each other out. SQLite waits
+        # for no lock when it switches, so it is asked to only where it has to.
+        if connection.execute(text("PRAGMA journal_mode")).scalar() != "wal":
+            connection.execute(text("PRAGMA journal_mode=WAL"))
+    return catalog
 
 
 def _needed(properties: Mapping[str, str], key: str) -> str:
