@@ -92,7 +92,7 @@ def main() -> None:
     with server_of(project) as server:
         asyncio.run(_serve(project, server, folder_of(project)))
     sys.stderr.flush()
-    os._exit(0)  # see wap.cli.app: the SDK can abort an interpreter that is finishing
+    os._exit(0)  # see wap.cli.entry: the SDK can abort an interpreter that is finishing
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""Registers every command with the app."""
+"""Every command: importing them registers them with the app."""
 
 from wap.cli import keep, new, run, show
+from wap.cli.app import app
 
-__all__ = ["keep", "new", "run", "show"]
+__all__ = ["app", "keep", "new", "run", "show"]

@@ -151,7 +151,7 @@ def print_result(console: Console, result: RunResult, root: Path) -> None:
     for left in result.incomplete:
         grid.add_row("left behind", Text(left, "bold red"))
     grid.add_row("took", Text(f"{result.seconds:.2f} s"))
-    grid.add_row("next", Text(_next(result)))
+    grid.add_row("next", Text(_next(result, root)))
     console.print(grid)
 
 
@@ -179,14 +179,15 @@ def _checks(result: RunResult) -> str:
     return ", ".join(said) or "none was evaluated"
 
 
-def _next(result: RunResult) -> str:
+def _next(result: RunResult, root: Path) -> str:
+    project = "" if root == Path.cwd() else f" --project {_shown(root)}"
     if result.incomplete:
-        return "look at what was left behind; `wap branches` lists it"
+        return f"look at what was left behind: wap branches{project}"
     if result.ending is Ending.REJECTED:
         return "open the report: it shows each failed check with sample rows; then run again"
     if result.ending is Ending.ROLLED_BACK:
         return "mend what the reason names, then run again; nothing of this run is left"
-    return f'wap query "from {result.table} limit 5"'
+    return f'wap query "from {result.table} limit 5"{project}'
 
 
 def _shown(path: Path) -> Path:

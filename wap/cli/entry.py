@@ -1,0 +1,60 @@
+"""The way in and out of the command line: which commands there are, and the exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import typer
+
+from catalog.errors import CatalogError
+from checks.errors import ChecksError, ContractError
+from wap.cli import commands
+from wap.cli.app import complain, messages
+from wap.cli.run import run
+from wap.errors import ConfigError, QueryError, RunNotFoundError, WapError
+from wap.model import ExitCode
+
+
+def run_app() -> None:
+    """Run the ``wap`` command and leave."""
+    _leave(commands.app)
+
+
+def run_one() -> None:
+    """Run ``run_workflow.py`` and leave."""
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(help=run.__doc__)(run)
+    _leave(single)
+
+
+def _leave(door: Callable[..., object]) -> None:
+    """Call the door and leave with its exit code.
+
+    The Temporal SDK can abort an interpreter that is finishing while its threads still run
+    (sdk-python issue 300), so after flushing we leave without finishing it.
+    """
+    code = _call(door)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _call(door: Callable[..., object]) -> int:
+    try:
+        door()
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else int(bool(exc.code))
+    except (ConfigError, ContractError, QueryError, RunNotFoundError) as exc:
+        complain(exc)
+        return ExitCode.USAGE
+    except (WapError, CatalogError, ChecksError) as exc:
+        complain(exc)
+        return ExitCode.ROLLED_BACK
+    except KeyboardInterrupt:
+        return 130
+    except Exception:  # noqa: BLE001 - a bug of ours must not look like exit code 1, «rejected»
+        messages.print_exception()
+        return ExitCode.ROLLED_BACK
+    return 0
