@@ -32,11 +32,15 @@ MAX_ROUNDS = 10
 
 
 def run_id_of(pipeline: str, first_run_id: str, started_at: datetime) -> str:
-    """The run's name, the same over retries, resets and restarts: it depends on the start only."""
+    """The run's name, the same over retries, resets and restarts: it depends on the start only.
+
+    Temporal's ids are UUIDv7: their first digits are a clock that two runs started within a
+    minute share, so the name takes the last ones, which are random.
+    """
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", pipeline).strip("-")
     if not stem[:1].isalpha():
         stem = f"run-{stem}"
-    return f"{stem}-{started_at:%Y%m%d-%H%M%S}-{first_run_id.replace('-', '')[:8]}"
+    return f"{stem}-{started_at:%Y%m%d-%H%M%S}-{first_run_id.replace('-', '')[-8:]}"
 
 
 class _RedoError(Exception):
