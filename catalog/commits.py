@@ -70,7 +70,7 @@ Decision = Done[T] | Sequence[Proposal]
 
 
 class Committer(ABC):
-    """Swaps new metadata in, all proposals or none.
+    """Loads tables and swaps new metadata in, all proposals or none.
 
     Attributes:
         atomic_groups: takes several proposals at once.
@@ -80,6 +80,14 @@ class Committer(ABC):
 
     atomic_groups: bool
     serial: bool
+
+    @abstractmethod
+    def load(self, identifier: tuple[str, ...]) -> Table:
+        """The table as it is now; its metadata is shared and must not be changed.
+
+        Raises:
+            NoSuchTableError, NoSuchNamespaceError: there is none.
+        """
 
     @abstractmethod
     def commit(self, proposals: Sequence[Proposal]) -> None:
@@ -99,6 +107,10 @@ class PortableCommitter(Committer):
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+
+    def load(self, identifier: tuple[str, ...]) -> Table:
+        """Load it from the catalog each time."""
+        return self._catalog.load_table(identifier)
 
     def commit(self, proposals: Sequence[Proposal]) -> None:
         """Commit the single proposal, then rename; a crash between is completed by a retry."""

@@ -118,7 +118,7 @@ class Home:
         """Load; a metadata file that later commits trimmed away under us means: look again."""
         for attempt in range(_LOAD_TRIES):
             try:
-                return self.catalog.load_table(identifier)
+                return self.committer.load(identifier)
             except (NoSuchTableError, NoSuchNamespaceError):
                 return None
             except FileNotFoundError:

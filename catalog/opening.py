@@ -72,7 +72,7 @@ def _start(
     drafts: list[Draft] = []
 
     def decide() -> Decision[Staging]:
-        table = home.catalog.load_table(identifier)
+        table = home.committer.load(identifier)
         check_format(table, name)
         if run_chain(table, branch) is not None:
             return Done(staging_of(table, branch, name))

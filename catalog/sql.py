@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import IcebergNamespaceProperties, IcebergTables, SqlCatalog
-from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.table import StagedTable
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
+from pyiceberg.io import FileIO
+from pyiceberg.table import StagedTable, Table
+from pyiceberg.table.metadata import TableMetadata
 from sqlalchemy import exists, insert, make_url, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
@@ -49,6 +53,27 @@ class _Swap:
         return self.proposal.rename_to or self.old_name
 
 
+class _Known:
+    """Parsed metadata by the location of its file; a metadata file never changes once written."""
+
+    _SIZE = 32
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, tuple[TableMetadata, FileIO]] = OrderedDict()
+
+    def get(self, location: str) -> tuple[TableMetadata, FileIO] | None:
+        with self._lock:
+            return self._entries.get(location)
+
+    def put(self, location: str, metadata: TableMetadata, io: FileIO) -> None:
+        with self._lock:
+            self._entries[location] = metadata, io
+            self._entries.move_to_end(location)
+            while len(self._entries) > self._SIZE:
+                self._entries.popitem(last=False)
+
+
 class SqlCommitter(Committer):
     """Swaps metadata locations and names of any number of tables in one transaction."""
 
@@ -57,6 +82,31 @@ class SqlCommitter(Committer):
 
     def __init__(self, catalog: SqlCatalog) -> None:
         self._catalog = catalog
+        self._known = _Known()
+
+    def load(self, identifier: tuple[str, ...]) -> Table:
+        """Load it; metadata read or written before is not parsed again."""
+        location = self._location(identifier)
+        known = self._known.get(location)
+        if known is None:
+            table = self._catalog.load_table(identifier)
+            self._known.put(table.metadata_location, table.metadata, table.io)
+            return table
+        metadata, io = known
+        return Table(identifier, metadata, location, io, self._catalog)
+
+    def _location(self, identifier: tuple[str, ...]) -> str:
+        namespace = Catalog.namespace_to_string(identifier[:-1])
+        wanted = select(IcebergTables.metadata_location).where(
+            IcebergTables.catalog_name == self._catalog.name,
+            IcebergTables.table_namespace == namespace,
+            IcebergTables.table_name == identifier[-1],
+        )
+        with Session(self._catalog.engine) as session:
+            location = session.scalar(wanted)
+        if location is None:
+            raise NoSuchTableError(f"Table does not exist: {'.'.join(identifier)}")
+        return location
 
     def commit(self, proposals: Sequence[Proposal]) -> None:
         """Commit all or none; the metadata files of a commit that surely failed are deleted."""
@@ -72,6 +122,7 @@ class SqlCommitter(Committer):
                 raise
             session.commit()
         for swap in swaps:
+            self._known.put(swap.new_location, swap.staged.metadata, swap.proposal.table.io)
             trim_metadata(swap.staged.io, swap.proposal.table.metadata, swap.staged.metadata)
 
     def _stage(self, p: Proposal) -> _Swap:

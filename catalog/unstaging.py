@@ -52,7 +52,7 @@ def _unpublish(home: Home, hidden: Table) -> None:
 
     def decide() -> Decision[None]:
         try:
-            table = home.catalog.load_table(hidden.name())
+            table = home.committer.load(hidden.name())
         except NoSuchTableError:
             return Done(None)
         main = head_of(table.metadata, MAIN)

@@ -20,6 +20,7 @@ from pyiceberg.io.pyarrow import (
 )
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.schema import Schema
+from pyiceberg.table import Table
 from pyiceberg.typedef import Record
 from pyiceberg.types import LongType, NestedField, StringType
 
@@ -86,6 +87,9 @@ class FaultyCommitter(Committer):
         self.atomic_groups, self.serial = inner.atomic_groups, inner.serial
         self.before: list[BaseException | Callable[[], None] | None] = []
         self.after: list[BaseException | Callable[[], None] | None] = []
+
+    def load(self, identifier: tuple[str, ...]) -> Table:
+        return self.inner.load(identifier)
 
     def commit(self, proposals: Sequence[Proposal]) -> None:
         _meet(self.before)

@@ -229,16 +229,18 @@ def test_metadata_that_cannot_be_read_says_so_and_stays(lake, flights, spoil):
     path = Path(lake.plain.load_table(flights.identifier).metadata_location)
     whole = path.read_text(encoding="utf-8")
     path.write_text(spoil(whole), encoding="utf-8")
+    fresh = lake.again()
     for step in (
-        lambda: lake.catalog.published(flights),
-        lambda: lake.run().open(),
-        lambda: run.catalog.staging(run.branch, run.table),
-        run.drop,
+        lambda: fresh.catalog.published(flights),
+        lambda: fresh.run().open(),
+        lambda: fresh.catalog.staging(run.branch, run.table),
+        lambda: fresh.catalog.drop(run.branch, run.table),
+        fresh.catalog.branches,
     ):
         with pytest.raises(CorruptMetadataError):
             step()
     path.write_text(whole, encoding="utf-8")
-    assert lake.ids() == [1]
+    assert fresh.ids() == [1]
 
 
 def test_a_missing_manifest_stops_publish(lake, flights):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import Table
 
 from catalog.commits import TRIES, UNANSWERED_TRIES, Committer, Done, Proposal, settle
 from catalog.errors import BranchNotFoundError, CatalogUnavailableError
@@ -23,6 +24,9 @@ class Script(Committer):
     def __init__(self, *outcomes: Exception | None) -> None:
         self.outcomes = list(outcomes)
         self.commits = 0
+
+    def load(self, identifier: tuple[str, ...]) -> Table:
+        raise AssertionError(identifier)
 
     def commit(self, proposals: Sequence[Proposal]) -> None:
         self.commits += 1
