@@ -29,7 +29,7 @@ TARGET_FILE_BYTES = 128 << 20
 
 _MAX_THREADS = 4
 #: A row group waits, one is encoded per thread, and the source works ahead by about as much.
-_SHARES = 6
+_SHARES = 8
 _REPORT_SECONDS = 0.5
 
 

@@ -19,7 +19,7 @@ from wap.sources.blocks import Block, Bytes, Cut, Malformed, as_bytes
 
 _NEWLINE, _RETURN = 10, 13
 #: Searched piece by piece, so that masks stay in the processor's cache.
-_PIECE = 1 << 19
+_PIECE = 1 << 18
 
 UNCLOSED = "a quote is opened and never closed where a field ends"
 LONE_RETURN = "a carriage return without a line feed"
@@ -56,7 +56,9 @@ class CsvLexer:
         marks = _positions(text, self._special)
         if self.quote:
             is_quote = text[marks] == ord(self.quote)
-            outside = np.flatnonzero(~is_quote & (np.cumsum(is_quote, dtype=np.int64) % 2 == 0))
+            # Only whether the number of quotes so far is even counts, so it may wrap around.
+            is_inside = np.cumsum(is_quote, dtype=np.uint8) & 1
+            outside = np.flatnonzero(~is_quote & (is_inside == 0))
         else:
             is_quote = np.zeros(len(marks), bool)
             outside = np.arange(len(marks))
@@ -174,11 +176,12 @@ class CsvLexer:
 def _positions(text: Bytes, wanted: tuple[int, ...]) -> Bytes:
     """Where any of the wanted bytes stand, in order."""
     found = []
+    any_of, one_of = np.empty(_PIECE, bool), np.empty(_PIECE, bool)
     for start in range(0, len(text), _PIECE):
         piece = text[start : start + _PIECE]
-        mask = piece == wanted[0]
+        mask = np.equal(piece, wanted[0], out=any_of[: len(piece)])
         for byte in wanted[1:]:
-            mask |= piece == byte
+            mask |= np.equal(piece, byte, out=one_of[: len(piece)])
         places = np.flatnonzero(mask)
         places += start
         found.append(places)
