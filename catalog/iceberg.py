@@ -8,9 +8,25 @@
 
 from __future__ import annotations
 
+from typing import Any, Self, cast
+
 from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.table import StagedTable, Table
+from pyiceberg.table.metadata import TableMetadataV2
 from pyiceberg.table.update import TableRequirement, TableUpdate
+
+
+class _SharedMetadata(TableMetadataV2):
+    """Metadata that is never copied deeply: every update makes new lists and keeps their members.
+
+    pyiceberg copies all of it deeply on every commit, which was two thirds of a commit's time in
+    a table of 400 snapshots; nobody here changes a member in place.
+    """
+
+    def model_copy(self, *, update: Any = None, deep: bool = False) -> Self:
+        """Copy without the depth."""
+        del deep
+        return super().model_copy(update=update, deep=False)
 
 
 def stage_metadata(
@@ -24,7 +40,18 @@ def stage_metadata(
     Raises:
         CommitFailedException: a requirement does not hold.
     """
-    return catalog._update_and_stage_table(table, table.name(), requirements, updates)  # noqa: SLF001 - see above
+    return catalog._update_and_stage_table(  # noqa: SLF001 - see above
+        _shared(table), table.name(), requirements, updates
+    )
+
+
+def _shared(table: Table) -> Table:
+    metadata = table.metadata
+    if not isinstance(metadata, TableMetadataV2):
+        return table
+    shared = cast("_SharedMetadata", metadata.model_copy())
+    shared.__class__ = _SharedMetadata
+    return Table(table.name(), shared, table.metadata_location, table.io, table.catalog)
 
 
 def write_metadata(catalog: MetastoreCatalog, staged: StagedTable) -> str:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.typedef import Record
+from pyiceberg.types import NestedField, StringType
 
 from catalog import (
     BranchExistsError,
@@ -202,3 +203,35 @@ def test_a_table_that_vanished_is_said_so(lake, run):
         run.stage([2])
     with pytest.raises(TableNotFoundError):
         lake.catalog.rollback(run.table, 1, 1)
+
+
+def test_trap_4_a_foreign_append_to_the_branch_right_before_publish_is_not_lost(lake, run):
+    run.stage([2])
+    run.seal()
+    rows = pa.table({"id": [666], "carrier": ["XX"]})
+
+    def append() -> None:
+        lake.plain.load_table(run.table.identifier).append(rows, branch=run.branch.name)
+
+    lake.faults.before = [append]
+    with pytest.raises(HeadMovedError):
+        lake.catalog.publish([run.audited()])
+    assert lake.ids() == [1]
+    assert _refs(lake, run) == {"main", run.branch.name}
+
+
+def test_trap_4_columns_renamed_right_before_publish_are_not_renamed_back(lake, make_schema):
+    lake.publish([1])
+    run = lake.run()
+    run.open(make_schema(NestedField(7, "origin", StringType(), required=False)))
+    run.stage([2])
+    run.seal()
+
+    def rename() -> None:
+        table = lake.plain.load_table(run.table.identifier)
+        table.update_schema().rename_column("carrier", "airline").commit()
+
+    lake.faults.before = [rename]
+    with pytest.raises(HeadMovedError):
+        lake.catalog.publish([run.audited()])
+    assert lake.catalog.published(run.table).schema.column_names == ["id", "airline"]

@@ -8,9 +8,12 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.schema import Schema, promote
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table import Table
 from pyiceberg.types import DecimalType, LongType, NestedField
 
 from catalog import iceberg, moves
+from catalog.drafts import Draft
 
 
 @pytest.fixture
@@ -63,3 +66,28 @@ def test_requirements_are_not_merged_by_type(table):
 def test_promote_still_forgets_the_scale_of_decimals():
     """When this fails, catalog.schemas may use pyiceberg's own promote again."""
     assert promote(DecimalType(9, 2), DecimalType(12, 3)) == DecimalType(12, 3)
+
+
+def test_updates_change_no_metadata_that_was_loaded(table):
+    """We share it between commits, so an update in place would show in earlier versions."""
+    catalog, metadata = table.catalog, table.metadata
+    draft = Draft(table, "r", table.schema())
+    snapshot = draft.snapshot(metadata, None, 1)
+    steps = [
+        (moves.add_snapshot(snapshot), moves.set_branch("main", snapshot)),
+        (moves.set_branch("wap/r", snapshot),),
+        (moves.add_schema(Schema(NestedField(1, "a", LongType()), schema_id=1)),),
+        (moves.set_schema(1),),
+        (moves.set_schema(0), moves.remove_schemas([1])),
+        (moves.remove_ref("wap/r"),),
+        (moves.remove_snapshots([snapshot]),),
+    ]
+    for updates in steps:
+        before = table.metadata.model_dump_json()
+        staged = iceberg.stage_metadata(catalog, table, (), updates)
+        assert table.metadata.model_dump_json() == before
+        assert staged.metadata.model_dump_json() != before
+        location = iceberg.write_metadata(catalog, staged)
+        reread = FromInputFile.table_metadata(table.io.new_input(location))
+        assert reread.model_dump_json() == staged.metadata.model_dump_json()
+        table = Table(table.name(), staged.metadata, location, table.io, catalog)
