@@ -1,0 +1,312 @@
+"""Guards of branches and commits: what a step refuses, and what a seal covers (law 2)."""
+
+from __future__ import annotations
+
+from tests.mutation.guard import Guard, guards_of
+
+_BEHAVIORS = "tests/behaviors/test_catalog"
+_IDEMPOTENCE = f"{_BEHAVIORS}_idempotence.py"
+_RARE = "tests/behaviors/test_guard_catalog.py"
+_SCHEMA = f"{_BEHAVIORS}_schema.py"
+_TRAPS = f"{_BEHAVIORS}_traps.py"
+_UNIT = "tests/unit/catalog/test"
+_rebase = guards_of("catalog/rebase.py", f"{_BEHAVIORS}.py")
+_staging = guards_of("catalog/staging.py", _IDEMPOTENCE)
+_opening = guards_of("catalog/opening.py", _TRAPS)
+_cleanup = guards_of("catalog/cleanup.py", _IDEMPOTENCE)
+_rollback = guards_of("catalog/rollback.py", f"{_BEHAVIORS}.py")
+_commits = guards_of("catalog/commits.py", f"{_UNIT}_commits.py")
+_coverage = guards_of("catalog/coverage.py", f"{_UNIT}_coverage.py")
+_history = guards_of("catalog/history.py", f"{_BEHAVIORS}_guards.py")
+_OWN_ROLE = "summary.get(naming.RUN) == run_id and summary.get(naming.ROLE) in _MADE_BY_RUNS"
+
+GUARDS: tuple[Guard, ...] = (
+    _rebase(
+        "the old base of a run that main has left behind",
+        "chain.base == head_id(visible.metadata, MAIN) and _schema",
+        "_schema",
+        "test_two_runs_of_one_table_both_get_in[sqlite]",
+    ),
+    _rebase(
+        "changed columns taken for no change",
+        " and _schema_stands(visible, chain):",
+        ":",
+        f"{_BEHAVIORS}_guards.py::test_columns_that_changed_under_the_run[sqlite]",
+    ),
+    _rebase(
+        "columns that changed under the run",
+        "if not _schema_stands(table, chain):",
+        "if False:",
+        f"{_SCHEMA}::test_rebase_refuses_when_another_run_published_other_columns[sqlite]",
+    ),
+    _rebase(
+        "a replace put on another base",
+        'if chain.staged is not None and summary_of(chain.staged).get(naming.REMOVED) != "0":',
+        "if False:",
+        "test_a_replace_is_not_rebased[sqlite]",
+    ),
+    _rebase(
+        "a first load of other columns",
+        "if differs is not None:",
+        "if False:",
+        f"{_BEHAVIORS}_first_load.py::test_a_first_load_of_another_shape_is_not_rebased[sqlite]",
+    ),
+    _rebase(
+        "a first load partitioned otherwise",
+        "if not schemas.same_spec(hidden.spec(), visible.spec()) or main is None:",
+        "if main is None:",
+        f"{_BEHAVIORS}_first_load.py::test_a_first_load_partitioned_otherwise_is_not_rebased[sqlite]",
+    ),
+    _rebase(
+        "a run that staged nothing taken for staged",
+        '"rebase" if chain.staged is not None else "open"',
+        '"rebase"',
+        "test_rebase_before_staging_leaves_the_branch_unstaged[sqlite]",
+    ),
+    _rebase(
+        "a snapshot that a ref moves to during the commit",
+        "(*moves.refs_are(metadata), schema_id)",
+        "(schema_id,)",
+        f"{_RARE}::test_a_snapshot_that_a_ref_moves_to_during_the_rebase_stays[portable]",
+    ),
+    _staging(
+        "another change taken for this one",
+        "summary_of(chain.staged).get(naming.CHANGE) == digest:",
+        "True:",
+        "test_a_late_attempt_with_other_files_is_refused[sqlite]",
+    ),
+    _staging(
+        "the same change twice",
+        "summary_of(chain.staged).get(naming.CHANGE) == digest:",
+        "False:",
+        "test_stage_twice_is_one_change[sqlite]",
+    ),
+    _staging(
+        "a second change on a staged branch",
+        "if chain.staged is not None or chain.head.snapshot_id != staging.head:",
+        "if chain.staged is None and chain.head.snapshot_id != staging.head:",
+        "test_a_late_attempt_with_other_files_is_refused[sqlite]",
+    ),
+    _staging(
+        "an attempt of an earlier round",
+        "if chain.staged is not None or chain.head.snapshot_id != staging.head:",
+        "if chain.staged is not None:",
+        "test_a_late_stage_of_an_earlier_round_does_not_reach_the_next[sqlite-False]",
+    ),
+    _staging(
+        "a branch that is gone at the commit",
+        "requirements=(moves.ref_is(ref, expected),),",
+        "requirements=(),",
+        f"{_TRAPS}::test_trap_2_a_branch_removed_during_the_commit_is_not_resurrected[portable]",
+    ),
+    _staging(
+        "carried rows counted as the batch",
+        "if not is_kept(f.file_path)",
+        "if True",
+        f"{_BEHAVIORS}.py::test_replace_takes_files_away_and_carries_rows_over[sqlite]",
+    ),
+    _staging(
+        "files named as what they are not",
+        "    check_names(change)\n",
+        "",
+        f"{_BEHAVIORS}.py::test_names_of_carried_over_files_are_checked[sqlite]",
+    ),
+    _opening(
+        "a branch of somebody else",
+        "if branch.name in metadata.refs:",
+        "if False:",
+        "test_trap_7_opening_does_not_move_a_ref_that_is_there",
+    ),
+    _opening(
+        "a run that is published already",
+        "if any(is_own(s, branch.run_id) for s in ancestry(metadata, head_of(metadata, MAIN))):",
+        "if False:",
+        f"{_IDEMPOTENCE}::test_open_of_a_published_run_is_refused[sqlite]",
+    ),
+    _opening(
+        "a table of another format",
+        "        check_format(table, name)\n",
+        "",
+        "test_a_table_of_another_format_version_is_refused",
+    ),
+    _opening(
+        "columns on main before publish",
+        "updates.append(moves.add_schema(schema))",
+        "updates += [moves.add_schema(schema), moves.set_schema(schema.schema_id)]",
+        f"{_SCHEMA}::test_a_new_column_is_the_candidates_only_until_publish[sqlite]",
+    ),
+    _opening(
+        "another partitioning",
+        "    schemas.check_partitioning(table.schema(), table.spec(), shape.partitioning, where)\n",
+        "",
+        f"{_BEHAVIORS}.py::test_partitioning_of_a_published_table_cannot_change[sqlite]",
+    ),
+    _cleanup(
+        "a drop of somebody else's branch",
+        "if run_chain(table, branch) is None:",
+        "if False:",
+        f"{_BEHAVIORS}_guards.py::test_a_foreign_append_on_the_branch[sqlite]",
+    ),
+    _cleanup(
+        "a snapshot that another ref shows",
+        "if s.snapshot_id not in reached",
+        "if True",
+        f"{_TRAPS}::test_trap_8_a_snapshot_that_somebody_tagged_stays",
+    ),
+    _cleanup(
+        "data files of main",
+        "count.add(storage.delete_files(table.io, location, storage.without(found, used)))",
+        "count.add(storage.delete_files(table.io, location, found))",
+        "test_drop_after_publish_touches_nothing_published[sqlite]",
+    ),
+    _cleanup(
+        "manifests of main",
+        "deleted = storage.delete_files(table.io, location, storage.without(found, used))",
+        "deleted = storage.delete_files(table.io, location, found)",
+        "test_drop_after_publish_touches_nothing_published[sqlite]",
+    ),
+    _rollback(
+        "main that has moved",
+        "if main.snapshot_id != expected:",
+        "if False:",
+        "test_rollback_refuses_when_main_has_moved[sqlite]",
+    ),
+    _rollback(
+        "a snapshot without a seal",
+        "if not value_of(name, found).is_sealed:",
+        "if False:",
+        "test_rollback_refuses_what_is_not_sealed[sqlite]",
+    ),
+    _rollback(
+        "a seal that was never published",
+        "for s in ancestry(table.metadata, main) if",
+        "for s in table.metadata.snapshots if",
+        f"{_RARE}::test_rollback_to_a_seal_that_is_not_published[sqlite]",
+    ),
+    _rollback(
+        "columns of a later snapshot",
+        "updates.append(moves.set_schema(to.schema_id))",
+        "pass",
+        f"{_SCHEMA}::test_rollback_takes_the_columns_back_too[sqlite]",
+    ),
+    _commits(
+        "another table of the same name",
+        "return (moves.same_table(self.table.metadata), *self.requirements)",
+        "return self.requirements",
+        f"{_UNIT}_guard_commits.py::test_every_proposal_requires_the_same_table",
+    ),
+    _commits(
+        "a commit taken for done without reading back",
+        "if isinstance(decision, Done):",
+        "if isinstance(decision, Done) or attempts.landed:",
+        "test_a_success_is_read_back_and_keeps_its_files",
+    ),
+    _commits(
+        "files deleted after a lost answer",
+        "                self.landed = True\n                self._unanswered",
+        "                self._unanswered",
+        "test_a_refusal_after_a_lost_answer_keeps_the_files",
+    ),
+    _commits(
+        "files deleted after a success",
+        "if not self.landed:",
+        "if True:",
+        "test_a_success_is_read_back_and_keeps_its_files",
+    ),
+    _commits(
+        "a bug tried again as if it were a race",
+        'return isinstance(exc, ValueError) and "Cannot add',
+        'return isinstance(exc, ValueError) or "Cannot add',
+        "test_another_value_error_is_a_bug",
+    ),
+    _commits(
+        "a lost race taken for a bug",
+        'ValueError) and "Cannot add snapshot with sequence number" in str(exc)',
+        "ValueError) and False",
+        "test_a_sequence_number_is_a_race_too",
+    ),
+    _coverage(
+        "a seal with a fact missing",
+        "except (UnsealedError, ValueError):\n        return False",
+        "except (UnsealedError, ValueError):\n        return True",
+        "test_a_seal_with_a_fact_missing_or_odd",
+    ),
+    _coverage(
+        "a seal about another snapshot",
+        "and below.id == seal.parent_id == facts.audited",
+        "and below.id == seal.parent_id",
+        "test_a_seal_about_another_snapshot",
+    ),
+    _coverage(
+        "a seal that stands elsewhere",
+        "and below.id == seal.parent_id == facts.audited",
+        "and below.id == facts.audited",
+        f"{_UNIT}_guard_coverage.py::test_a_seal_that_stands_elsewhere",
+    ),
+    _coverage(
+        "a seal over another run's snapshot",
+        "        and below.run_id == facts.run_id\n",
+        "",
+        "test_a_seal_of_another_run",
+    ),
+    _coverage(
+        "a seal over what is no stage",
+        "        and below.role in _BELOW_A_SEAL\n",
+        "",
+        f"{_UNIT}_guard_coverage.py::test_a_seal_over_a_snapshot_without_a_role",
+    ),
+    _coverage(
+        "a seal that shows other files",
+        "        and shows_same(seal.id, below.id)\n",
+        "",
+        "test_a_seal_that_shows_other_files",
+    ),
+    _coverage(
+        "another run's snapshot below a seal",
+        "return snapshot.run_id == run_id and snapshot.role in _BELOW_A_SEAL",
+        "return snapshot.role in _BELOW_A_SEAL",
+        "test_a_seal_covers_its_own_run_only",
+    ),
+    _coverage(
+        "a foreign snapshot below a seal",
+        "return snapshot.run_id == run_id and snapshot.role in _BELOW_A_SEAL",
+        "return True",
+        "test_a_foreign_snapshot_between_stage_and_seal_breaks_the_seal",
+    ),
+    _coverage(
+        "a bootstrap that is not the first",
+        "        and snapshot.parent_id is None\n",
+        "",
+        "test_a_bootstrap_must_be_first_and_empty",
+    ),
+    _coverage(
+        "a bootstrap with rows",
+        '        and snapshot.summary.get("total-records", "0") == "0"\n',
+        "",
+        "test_a_bootstrap_must_be_first_and_empty",
+    ),
+    _coverage(
+        "a broken seal that covers",
+        "            if covering is None:\n                bare.append(snapshot)\n",
+        "",
+        "test_a_seal_about_another_snapshot",
+    ),
+    _history(
+        "a snapshot of another run",
+        _OWN_ROLE,
+        "summary.get(naming.ROLE) in _MADE_BY_RUNS",
+        f"{_UNIT}_guard_history.py::test_a_run_owns_what_it_made",
+    ),
+    _history(
+        "a snapshot without a role",
+        _OWN_ROLE,
+        "summary.get(naming.RUN) == run_id",
+        f"{_UNIT}_guard_history.py::test_a_run_owns_what_it_made",
+    ),
+    _history(
+        "a foreign snapshot inside a chain",
+        "        if not is_own(snapshot, run_id):\n            break\n",
+        "        if not is_own(snapshot, run_id):\n            continue\n",
+        f"{_UNIT}_guard_history.py::test_a_chain_ends_at_the_first_foreign_snapshot",
+    ),
+)
