@@ -79,7 +79,11 @@ class Staging:
 
     @property
     def data_location(self) -> str:
-        """The folder (or key prefix) that holds this run's data files and nothing else."""
+        """The folder (or key prefix) that holds this run's data files and nothing else.
+
+        A name in it is used once: an attempt that comes late would otherwise write over a file
+        that was audited, or even published, meanwhile.
+        """
         return f"{self.location.rstrip('/')}/data/{self.branch.run_id}"
 
 
@@ -88,9 +92,9 @@ class Change:
     """What a run does to a table: files it adds and files it takes away.
 
     Attributes:
-        added: new data files that hold the batch.
+        added: new data files that hold the batch; their names do not start with ``kept-``.
         removed: files of the published table that the batch replaces.
-        kept: new data files that carry over rows of ``removed`` which stay.
+        kept: new data files that carry over rows of ``removed`` which stay; their names do.
         summary: entries for the staged snapshot's summary, under ``wap.`` keys.
     """
 
@@ -150,7 +154,9 @@ class BranchCatalog(ABC):
 
         Raises:
             SchemaConflictError: the table cannot grow into the shape.
-            BranchExistsError: the name is taken by something that is not this run's.
+            BranchExistsError: the name is taken by something that is not this run's, or the run
+                is published already.
+            UnsupportedError: the table's format version cannot be written.
         """
 
     @abstractmethod
@@ -166,8 +172,10 @@ class BranchCatalog(ABC):
         """Commit the change to the branch in one snapshot (role ``stage``).
 
         Raises:
-            HeadMovedError: the branch is not at ``staging.head``.
+            HeadMovedError: the branch is not at ``staging.head``, or holds another change.
             BranchNotFoundError: it is gone; nothing is created in its place.
+            RebaseRefusedError: ``change.removed`` names files that main does not show.
+            CatalogConfigError: a file's name does not go with its place in the change.
         """
 
     @abstractmethod
@@ -197,8 +205,11 @@ class BranchCatalog(ABC):
     def seal(self, audited: AuditedHead, seal: Seal) -> Snapshot:
         """Put a metadata-only snapshot on top of the audited head whose summary is the seal.
 
+        An earlier seal of the same head with other notes gives way to this one.
+
         Raises:
-            HeadMovedError: the branch is neither at the audited head nor at this seal.
+            HeadMovedError: the branch is neither at the audited head nor at a seal of it.
+            UnsealedError: the seal is about another run, head or report, or lacks a fact.
         """
 
     @abstractmethod
@@ -209,8 +220,10 @@ class BranchCatalog(ABC):
         differ from the audited ones, or that does not descend from main's expected head.
 
         Raises:
-            HeadMovedError: main is not where the audit saw it. Nothing has moved.
+            HeadMovedError: main is not where the audit saw it, or has other columns now; or the
+                branch is at a snapshot that is no seal. Nothing has moved.
             UnsealedError: see above. Nothing has moved.
+            BranchNotFoundError: it was dropped, or what it published was rolled back.
             UnsupportedError: several heads on a catalog without atomic groups.
         """
 
@@ -228,6 +241,9 @@ class BranchCatalog(ABC):
 
         A branch that is not there is no error (its files may still be). What is published is
         never touched: after a publish this only clears what the run left over.
+
+        Raises:
+            BranchExistsError: the branch's head is not this run's; it is left alone.
         """
 
     @abstractmethod
@@ -248,6 +264,9 @@ class BranchCatalog(ABC):
         Raises:
             TableNotFoundError: no such table or snapshot.
         """
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to give back
+        """Give back what the catalog holds open; it cannot be used afterwards."""
 
     def verify(self, table: TableName) -> list[Snapshot]:
         """The snapshots of main that no seal covers: [] is what an auditor wants to see.

@@ -46,6 +46,10 @@ class NativeCatalog(BranchCatalog):
         """The pyiceberg catalog underneath, for readers; nothing else may commit through it."""
         return self._home.catalog
 
+    def close(self) -> None:
+        """Close the catalog's database or HTTP connections."""
+        self._home.catalog.close()
+
     def tables(self) -> list[TableName]:
         """See the port."""
         with translated(f"catalog {self.name}"):
