@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from catalog.refs import TableName
-from checks.contract import parse_contract
+from checks.contract import Contract, parse_contract
+from checks.errors import ContractError
 from wap.errors import ConfigError
 from wap.model import RunRequest
 from wap.pipeline import Pipeline
 from wap.project import Project
+
+#: First part of every contract's ``dataset``.
+SOURCE = "wap"
 
 
 class ContractText(BaseModel):
@@ -44,9 +48,26 @@ def declared(project: Project, name: str) -> Declared:
     """
     pipeline = project.pipeline(name)
     texts = tuple(ContractText(path=p, text=project.contract_text(p)) for p in pipeline.contracts)
+    made = Declared(pipeline, texts)
     for contract in texts:
-        parse_contract(contract.text, contract.path)
-    return Declared(pipeline, texts)
+        _check_dataset(parse_contract(contract.text, contract.path), made.table)
+    return made
+
+
+def _check_dataset(contract: Contract, table: TableName) -> None:
+    """Refuse a contract that is about another table: its checks could never be evaluated.
+
+    Raises:
+        ContractError: with the names that would do.
+    """
+    wanted = f"{SOURCE}/{'.'.join(table.namespace)}/{table.name}"
+    found = f"{contract.source}/{contract.schema}/{contract.relation}"
+    if found not in {wanted, f"{wanted}__batch", f"{wanted}__published"}:
+        raise ContractError(
+            f"the contract is for dataset {found}, but the pipeline loads {table}",
+            where=contract.path,
+            hint=f"write dataset: {wanted} (or {wanted}__batch for the rows that a run adds)",
+        )
 
 
 def check_interval(pipeline: Pipeline, request: RunRequest) -> str | None:

@@ -186,10 +186,12 @@ def _check_field_ids(con: duckdb.DuckDBPyConnection, paths: list[str], where: st
             [paths],
         ).fetchall()
     except duckdb.Error as exc:
-        what = f"cannot read a data file: {exc}"
+        # Its first line says what is wrong; the others quote our own SQL.
+        what = f"cannot read a data file: {str(exc).splitlines()[0]}"
         if con.list_filesystems():
             raise CatalogUnavailableError(what, where=where) from exc
-        raise RelationError(what, where=where) from exc
+        hint = "restore the file from a backup, or go back to an earlier snapshot by wap rollback"
+        raise RelationError(what, where=where, hint=hint) from exc
     if without:
         raise RelationError(
             f"the file carries no Iceberg field ids: {without[0][0]}",

@@ -17,8 +17,11 @@ WIDE = 10_000
 
 
 def _console(*, stderr: bool) -> Console:
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=WIDE)
+    """A console that shows every text as it is: the name of somebody's column is no markup."""
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not made.is_terminal:
+        made.width = WIDE
+    return made
 
 
 console = _console(stderr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +16,17 @@ from wap.cli.app import complain, messages
 from wap.cli.run import run
 from wap.errors import ConfigError, QueryError, RunNotFoundError, WapError
 from wap.model import ExitCode
+
+_DENIED = "give this user write access to the project's folder: .wap, warehouse, reports, lineage"
+_FULL = "free some space, then run again"
+#: What a person can do when the system refuses the project's own files.
+_HINTS = {
+    errno.EACCES: (ExitCode.USAGE, _DENIED),
+    errno.EPERM: (ExitCode.USAGE, _DENIED),
+    errno.EROFS: (ExitCode.USAGE, _DENIED),
+    errno.ENOSPC: (ExitCode.ROLLED_BACK, _FULL),
+    errno.EDQUOT: (ExitCode.ROLLED_BACK, _FULL),
+}
 
 
 def run_app() -> None:
@@ -54,7 +66,17 @@ def _call(door: Callable[..., object]) -> int:
         return ExitCode.ROLLED_BACK
     except KeyboardInterrupt:
         return 130
-    except Exception:  # noqa: BLE001 - a bug of ours must not look like exit code 1, «rejected»
+    except Exception as exc:  # noqa: BLE001 - a bug of ours must not look like exit code 1, «rejected»
+        return _unforeseen(exc)
+    return 0
+
+
+def _unforeseen(exc: Exception) -> int:
+    """Say what the system refuses in a line; whatever else comes here is a bug of ours."""
+    if not isinstance(exc, OSError) or exc.errno not in _HINTS:
         messages.print_exception()
         return ExitCode.ROLLED_BACK
-    return 0
+    code, hint = _HINTS[exc.errno]
+    said = (exc.strerror or str(exc)).lower()
+    complain(WapError(said, where=str(exc.filename or ""), hint=hint))
+    return code

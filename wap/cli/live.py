@@ -133,15 +133,17 @@ def print_result(console: Console, result: RunResult, root: Path) -> None:
     text, style = _VERDICTS[result.ending]
     if result.nothing_new:
         text = "✔ NOTHING NEW TO PUBLISH"
-    console.print(Text.assemble((text, style), "   ", (result.table, "bold")))
+    console.print(Text.assemble((text, style), "   ", (result.table or result.pipeline, "bold")))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column()
     grid.add_row("run", Text(result.run_id))
     if result.reason:
         grid.add_row("reason", Text(result.reason))
-    grid.add_row("snapshot", Text(_move(result)))
-    if not result.nothing_new:
+    if result.table:
+        # Without a table the run ended before main was looked at.
+        grid.add_row("snapshot", Text(_move(result)))
+    if result.table and not result.nothing_new:
         grid.add_row("rows", Text(_rows(result)))
         grid.add_row("checks", Text(_checks(result)))
     if result.report:

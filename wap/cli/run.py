@@ -13,6 +13,7 @@ from wap.declared import check_interval, declared
 from wap.doors import run_requests
 from wap.errors import ConfigError
 from wap.model import ExitCode, RunRequest
+from wap.paths import is_url, without_password
 from wap.project import Project
 from wap.runtime import Server
 
@@ -95,10 +96,23 @@ def _requests(
 
 
 def _absolute(path: str) -> str:
-    """A path given at the door means what it means where the door was opened."""
-    return path if "://" in path else str(Path(path).absolute())
+    """A path given at the door means what it means where the door was opened.
+
+    Raises:
+        ConfigError: a URL with a secret in it; Temporal would keep it for good.
+    """
+    if not is_url(path):
+        return str(Path(path).absolute())
+    if without_password(path) != path:
+        raise ConfigError(
+            "the URL may hold a secret, and what is given here is kept in Temporal's history",
+            where=f"--source {without_password(path)}",
+            hint="leave password and query out and let the environment hold the credentials, "
+            "or write the URL in the pipeline's source: path",
+        )
+    return path
 
 
 def _tell_server(server: Server, as_json: bool) -> None:
     if server.ui and not as_json:
-        messages.print(f"[dim]Temporal {server.address}, its pages: {server.ui}[/dim]")
+        messages.print(f"Temporal {server.address}, its pages: {server.ui}", style="dim")
