@@ -186,8 +186,7 @@ def _check_field_ids(con: duckdb.DuckDBPyConnection, paths: list[str], where: st
             [paths],
         ).fetchall()
     except duckdb.Error as exc:
-        # Its first line says what is wrong; the others quote our own SQL.
-        what = f"cannot read a data file: {str(exc).splitlines()[0]}"
+        what = f"cannot read a data file: {_said(exc)}"
         if con.list_filesystems():
             raise CatalogUnavailableError(what, where=where) from exc
         hint = "restore the file from a backup, or go back to an earlier snapshot by wap rollback"
@@ -198,6 +197,12 @@ def _check_field_ids(con: duckdb.DuckDBPyConnection, paths: list[str], where: st
             where=where,
             hint="it was added by another tool; write its rows through a pipeline",
         )
+
+
+def _said(exc: duckdb.Error) -> str:
+    """What went wrong, in one line: without our own SQL, and without a file system's traceback."""
+    lines = str(exc).partition("\n\nLINE ")[0].strip().splitlines()
+    return lines[-1 if lines[0].startswith("Traceback") else 0].strip()
 
 
 def _select(scan: Scan, paths: list[str]) -> str:
