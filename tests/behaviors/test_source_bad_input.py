@@ -204,7 +204,14 @@ def test_blank_lines_are_no_records(project: Project):
     assert [r["id"] for r in project.read("one.csv").rows] == [1, None, 3]
 
 
-BROKEN_ARRAYS = ['[{"id": 1}', '[{"id": 1} {"id": 2}]', '[{"id": 1},]', '[{"id": 1}] x', "[1]"]
+BROKEN_ARRAYS = [
+    '[{"id": 1}',
+    '[{"id": 1} {"id": 2}]',
+    '[{"id": 1},]',
+    '[{"id": 1}] x',
+    '[{"id": 1}] {"id": 2}',
+    "[1]",
+]
 
 
 @pytest.mark.parametrize("malformed", ["fail", "set_aside"])
