@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import compileall
+import json
 import os
 import py_compile
 import re
@@ -12,7 +13,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
 
 import pytest
 
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("catalog", "checks", "wap")
-#: Side by side; each is a whole interpreter with pyarrow and pyiceberg in it.
+#: Side by side; each is busy with one mutant at a time.
 PROCESSES = 2
 GUARDS = (*of_publishing.GUARDS, *of_branches.GUARDS, *of_checks.GUARDS, *of_wap.GUARDS)
 
@@ -43,16 +46,16 @@ HERE = pathlib.Path(__file__).parent
 
 def pytest_configure():
     for name in ("catalog", "checks", "wap", "tests"):
-        spec = importlib.util.find_spec(name)
-        for place in spec.submodule_search_locations:
-            if not pathlib.Path(place).is_relative_to(HERE):
-                raise pytest.UsageError(f"{name} is imported from {place}, not from the copy")
+        # Of several places, which only the folder of tests has, the first one wins.
+        place = next(iter(importlib.util.find_spec(name).submodule_search_locations))
+        if not pathlib.Path(place).is_relative_to(HERE):
+            raise pytest.UsageError(f"{name} is imported from {place}, not from the copy")
 
 
 def pytest_sessionfinish(session):
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if name.split(".")[0] in ("catalog", "checks", "wap") and file:
+        if name.split(".")[0] in ("catalog", "checks", "wap", "tests") and file:
             if not pathlib.Path(file).is_relative_to(HERE):
                 raise pytest.UsageError(f"{name} was imported from {file}, not from the copy")
 """
@@ -67,24 +70,44 @@ def _copy(target: Path) -> Path:
     return target
 
 
-def _pytest(copy: Path, *nodes: str) -> subprocess.CompletedProcess[str]:
-    options = ("-x", "-q", "-p", "no:cacheprovider", "-p", "the_copy", "-p", "pytest_timeout")
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            *options,
-            f"--basetemp={copy / 'tests-write-here'}",
-            *nodes,
-        ],
-        cwd=copy,
-        # Plugins that come of themselves cost a second of each mutant's three.
-        env={**os.environ, "PYTHONPATH": str(copy), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@dataclass(frozen=True)
+class Run:
+    """How pytest ended in a copy, and what it printed."""
+
+    code: int
+    told: str
+
+
+class Forks:
+    """One forking process; see ``forks.py``."""
+
+    def __init__(self) -> None:
+        script = Path(__file__).with_name("forks.py")
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            # Plugins that come of themselves would cost a second of each mutant.
+            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        )
+
+    def pytest(self, copy: Path, *nodes: str) -> Run:
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "the_copy", "-p", "pytest_timeout"]
+        output = copy / "output.txt"
+        job = {
+            "copy": str(copy),
+            "arguments": [*options, f"--basetemp={copy / 'tests-write-here'}", *nodes],
+            "output": str(output),
+        }
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(job), file=self._process.stdin)
+        return Run(int(self._process.stdout.readline()), output.read_text())
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
 def _broken(guard: Guard, source: str) -> str:
@@ -97,14 +120,28 @@ def _broken(guard: Guard, source: str) -> str:
     return broken
 
 
-def _mutate_and_test(guard: Guard, base: Path, copy: Path) -> subprocess.CompletedProcess[str]:
+def _mutate_and_test(guard: Guard, base: Path, copy: Path, free: Queue[Forks]) -> Run:
     shutil.copytree(base, copy)
     file = copy / guard.file
     file.write_text(_broken(guard, file.read_text()))
+    forks = free.get()
     try:
-        return _pytest(copy, guard.test)
+        return forks.pytest(copy, guard.test)
     finally:
+        free.put(forks)
         shutil.rmtree(copy)
+
+
+@pytest.fixture(scope="session")
+def free() -> Iterator[Queue[Forks]]:
+    """The forking processes that have nothing to do."""
+    queue: Queue[Forks] = Queue()
+    every = [Forks() for _ in range(PROCESSES)]
+    for forks in every:
+        queue.put(forks)
+    yield queue
+    for forks in every:
+        forks.close()
 
 
 @pytest.fixture(scope="session")
@@ -119,15 +156,18 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def mutants(
-    base: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[dict[Guard, Future[subprocess.CompletedProcess[str]]]]:
+    base: Path,
+    free: Queue[Forks],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[dict[Guard, Future[Run]]]:
     """The runs of all chosen guards' tests without their guard, begun side by side."""
     chosen = [item.callspec.params["guard"] for item in request.session.items
               if isinstance(item, pytest.Function) and "mutants" in item.fixturenames]  # fmt: skip
     folder = tmp_path_factory.mktemp("mutants")
     with ThreadPoolExecutor(PROCESSES) as pool:
         yield {
-            guard: pool.submit(_mutate_and_test, guard, base, folder / str(number))
+            guard: pool.submit(_mutate_and_test, guard, base, folder / str(number), free)
             for number, guard in enumerate(chosen)
         }
         pool.shutdown(cancel_futures=True)
@@ -138,15 +178,18 @@ def test_no_guard_stands_twice():
     assert len({(guard.file, guard.text, guard.broken) for guard in GUARDS}) == len(GUARDS)
 
 
-def test_with_every_guard_in_place_all_is_green(base):
-    run = _pytest(base, *sorted({guard.test for guard in GUARDS}))
-    assert run.returncode == pytest.ExitCode.OK, run.stdout + run.stderr
-    assert "skipped" not in run.stdout.splitlines()[-1]
+def test_with_every_guard_in_place_all_is_green(base, free):
+    forks = free.get()
+    try:
+        run = forks.pytest(base, *sorted({guard.test for guard in GUARDS}))
+    finally:
+        free.put(forks)
+    assert run.code == pytest.ExitCode.OK, run.told
+    assert "skipped" not in run.told.splitlines()[-1]
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=str)
 def test_guard_bites(guard, mutants):
     run = mutants[guard].result()
-    told = run.stdout + run.stderr
-    assert run.returncode == pytest.ExitCode.TESTS_FAILED, f"{guard.test} did not notice\n{told}"
-    assert not NONSENSE.search(told), told
+    assert run.code == pytest.ExitCode.TESTS_FAILED, f"{guard.test} did not notice\n{run.told}"
+    assert not NONSENSE.search(run.told), run.told
