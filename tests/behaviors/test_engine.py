@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import os
 import resource
 import signal
 import uuid
@@ -42,6 +44,7 @@ from tests.unit.wap.sources.feeding import Project
 from wap.engines.arrow import ArrowEngine
 from wap.engines.base import Progress, Written
 from wap.engines.copy import Copy
+from wap.engines.data_files import write_error
 from wap.errors import BatchRefusedError, EngineError, SourceError
 from wap.types import from_arrow, to_arrow
 
@@ -409,20 +412,33 @@ def test_a_null_that_copy_finds_afterwards(project: Project, tmp_path: Path):
     assert "column id: 1 row" in caught.value.differences[0]
 
 
-def test_a_disk_that_is_full(tmp_path: Path):
+def test_a_disk_that_is_full(project: Project, tmp_path: Path, copy: bool):
     """The system holds a process to a size of files as it holds all to the size of the disk."""
     table = pa.table({"s": [str(uuid.UUID(int=i * i * i)) for i in range(200_000)]})
     where = staging(tmp_path, table.schema)
+    pq.write_table(table, project.root / "in.parquet")
+    source = project.source("in.parquet", "parquet")
+    plan = source.plan(None, everything=False)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
     try:
-        with pytest.raises(EngineError) as caught:
-            write(Given.of(table), where)
+        with source.open(plan, table.schema) as extract, pytest.raises(EngineError) as caught:
+            write(extract, where, ArrowEngine(copy=copy))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, old)
-    assert "batch-" in caught.value.where
+    assert "run-1" in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "may not be written"), (errno.EIO, "cannot")],
+)
+def test_what_a_refused_write_says(number: int, words: str):
+    error = write_error(OSError(number, os.strerror(number)), "file:///x/batch-0.parquet")
+    assert words in error.what
+    assert error.where == "file:///x/batch-0.parquet"
 
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path, project: Project, copy: bool):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pytest
 
@@ -189,6 +190,18 @@ def test_a_glob_does_not_follow_a_link_out_of_the_project(project: Project):
     (project.root / "link.csv").symlink_to(outside)
     with pytest.raises(SourceError, match="out of the project"):
         project.source("*.csv").plan(None, everything=False)
+
+
+def test_urls_that_differ_in_their_secret_part_only_are_not_mixed_up(project: Project):
+    urls = ["memory://one/in.csv?key=1", "memory://one/in.csv?key=2"]
+    files = fsspec.filesystem("memory")
+    for url in urls:
+        files.pipe(url.removeprefix("memory:/"), b"id\n1\n")
+    with pytest.raises(SourceError, match="told apart") as caught:
+        project.source(urls).plan(None, everything=False)
+    assert "key" not in str(caught.value)
+    plan = project.source(urls[0]).plan(None, everything=False)
+    assert paths(plan) == ["memory://one/in.csv"]
 
 
 def test_the_user_may_name_a_file_anywhere(project: Project):

@@ -114,7 +114,14 @@ def list_inputs(root: Path, patterns: Sequence[str], *, from_user: bool) -> list
                 where=without_password(pattern) if is_url(pattern) else pattern,
                 hint="check source: {path: …} in the pipeline; paths start at the project's folder",
             )
-        found.update((file.path, file) for file in matched)
+        for file in matched:
+            other = found.setdefault(file.path, file)
+            if other.location != file.location:
+                raise SourceError(
+                    "two inputs cannot be told apart without the secret part of their URLs",
+                    where=file.path,
+                    hint="name files whose URLs differ before the question mark",
+                )
     files = [found[path] for path in sorted(found)]
     for file in files:
         if file.size == 0:
@@ -175,7 +182,8 @@ def _remote_matches(url: str) -> Iterator[InputFile]:
     shown = without_password(url)
     try:
         fs, path = fsspec.core.url_to_fs(url)
-        is_glob = bool(_PATTERN & set(path)) and fs.protocol not in ("http", ("http", "https"))
+        # In a URL a question mark begins the query, and HTTP cannot list at all.
+        is_glob = not url.startswith("http") and bool({"*", "["} & set(path))
         names = sorted(fs.glob(path)) if is_glob else [path] if fs.isfile(path) else []
         for name in names:
             yield _remote(fs, name, _shown_name(fs, name) if is_glob else shown)
