@@ -11,7 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.wap.sources.feeding import COMPRESS, Project, zipped
-from wap.errors import BatchRefusedError, ConfigError, SourceError, SourceUnavailableError
+from wap.errors import (
+    BatchRefusedError,
+    ConfigError,
+    NotInstalledError,
+    SourceError,
+    SourceUnavailableError,
+)
 
 ID = pa.schema([("id", pa.int64())])
 PAIR = pa.schema([("id", pa.int64()), ("name", pa.string())])
@@ -268,19 +274,27 @@ SECRET = "hunter2"  # noqa: S105 - it guards nothing
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "error"),
     [
-        f"ftp://me:{SECRET}@127.0.0.1:1/in.csv",
-        f"http://me:{SECRET}@127.0.0.1:1/in.csv?key={SECRET}",
-        f"nosuch://me:{SECRET}@127.0.0.1:1/in.csv",
+        (f"ftp://me:{SECRET}@127.0.0.1:1/in.csv", SourceUnavailableError),
+        (f"s3://bucket/in.csv?key={SECRET}", SourceUnavailableError),
+        (f"nosuch://me:{SECRET}@127.0.0.1:1/in.csv", SourceError),
+        (f"gs://me:{SECRET}@bucket/in.csv", NotInstalledError),
     ],
 )
-def test_a_store_that_does_not_answer_tells_no_secret(project: Project, url: str):
-    with pytest.raises((SourceUnavailableError, SourceError)) as caught:
+def test_a_store_that_does_not_answer_tells_no_secret(
+    project: Project, monkeypatch: pytest.MonkeyPatch, url: str, error: type[Exception]
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(error) as caught:
         project.read(url)
+    assert type(caught.value) is error
     assert SECRET not in str(caught.value)
     assert SECRET not in repr(caught.value)
-    assert "127.0.0.1" in caught.value.where
+    assert url.partition("://")[0] in str(caught.value)
 
 
 def test_reading_stops_when_cancelled(project: Project):

@@ -199,6 +199,10 @@ def test_a_parquet_value_that_does_not_fit(project: Project, values: pa.Array, w
         project.read("in.parquet", "parquet", schema=schema)
     (line,) = caught.value.differences
     assert line.startswith("in.parquet, line 2, column v: ")
+    # DuckDB's casts round and cut; it may not be asked for this one.
+    source = project.source("in.parquet", "parquet")
+    with source.open(source.plan(None, everything=False), schema) as extract:
+        assert extract.sql is None
     kept = project.read("in.parquet", "parquet", schema=schema, malformed="set_aside")
     assert [r["id"] for r in kept.rows] == [1]
     assert (kept.counts.read, kept.counts.rejected) == (2, 1)

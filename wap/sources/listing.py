@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 
-from wap.errors import SourceError, SourceUnavailableError
+from wap.errors import NotInstalledError, SourceError, SourceUnavailableError
 from wap.paths import is_url, without_password
 
 _PATTERN = frozenset("*?[")
@@ -180,15 +180,34 @@ def _local(path: Path, shown: str) -> InputFile:
 
 def _remote_matches(url: str) -> Iterator[InputFile]:
     shown = without_password(url)
+    fs, path = _filesystem(url, shown)
     try:
-        fs, path = fsspec.core.url_to_fs(url)
         # In a URL a question mark begins the query, and HTTP cannot list at all.
         is_glob = not url.startswith("http") and bool({"*", "["} & set(path))
-        names = sorted(fs.glob(path)) if is_glob else [path] if fs.isfile(path) else []
+        # Not isfile(): it says no where the store did not answer.
+        names = sorted(fs.glob(path)) if is_glob else [path]
         for name in names:
             yield _remote(fs, name, _shown_name(fs, name) if is_glob else shown)
     except Exception as exc:
         raise storage_error(exc, shown, remote=True) from exc
+
+
+def _filesystem(url: str, shown: str) -> tuple[Any, str]:
+    scheme = url.partition("://")[0]
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except ImportError as exc:
+        extra = "wap-lakehouse[s3]" if scheme == "s3" else f"fsspec[{scheme}]"
+        raise NotInstalledError(
+            f"reading {scheme}:// needs a package that is not installed",
+            where=shown,
+            hint=f"pip install '{extra}'",
+        ) from exc
+    except ValueError as exc:
+        raise SourceError(f"{scheme}:// is no kind of store that is known", where=shown) from exc
+    except Exception as exc:  # some stores connect at once
+        raise storage_error(exc, shown, remote=True) from exc
+    return fs, path
 
 
 def _shown_name(fs: Any, name: str) -> str:
@@ -197,5 +216,7 @@ def _shown_name(fs: Any, name: str) -> str:
 
 def _remote(fs: Any, name: str, shown: str) -> InputFile:
     info = fs.info(name)
+    if info.get("type") == "directory":
+        raise SourceError("the path is a folder", where=shown, hint=f"write {shown.rstrip('/')}/*")
     version = next((str(info[k]) for k in _VERSION_KEYS if info.get(k)), "")
     return InputFile(shown, int(info.get("size") or -1), version, name, fs)
