@@ -60,6 +60,15 @@ def test_a_late_attempt_with_other_files_is_refused(lake):
     assert run.candidate_ids() == [2]
 
 
+def test_a_second_change_on_top_of_the_first_is_refused(lake):
+    run = lake.run()
+    run.open()
+    staged = run.stage([2])
+    with pytest.raises(HeadMovedError):
+        lake.catalog.stage(staged, Change([run.write([3], "batch-more")]))
+    assert run.candidate_ids() == [2]
+
+
 def test_a_late_attempt_after_a_seal_is_refused(lake):
     run = lake.run()
     opened = run.open()
