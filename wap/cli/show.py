@@ -39,13 +39,15 @@ def status(
             t.table, str(t.snapshot or "-"), f"{t.rows:,}", when, Text(t.freshness, style)
         )
     console.print(tables)
-    runs = _grid("run", "ending", "rows published", "seconds", "reason")
+    runs = _grid("run", "ending", "published", "seconds")
+    for column in runs.columns:
+        column.no_wrap = True  # the run's id is copied into `wap report`: the reason gives way
+    runs.add_column("reason")
     for facts in seen.runs:
         r = facts.result
         ending = r.ending.value if facts.ended_at else "running"
-        runs.add_row(
-            r.run_id, ending, f"{r.rows.published:,}", f"{r.seconds:.1f}", Text(r.reason[:80])
-        )
+        reason = Text(r.reason.partition("\n")[0], no_wrap=True, overflow="ellipsis")
+        runs.add_row(r.run_id, ending, f"{r.rows.published:,}", f"{r.seconds:.1f}", reason)
     console.print(runs)
 
 
