@@ -13,7 +13,7 @@ from catalog.errors import RebaseRefusedError
 from catalog.refs import AuditedHead, Branch, Seal, TableName
 from checks.base import Auditor
 from wap import evidence
-from wap.auditing import audit_head, counts_of, reason_of
+from wap.auditing import audit_head, counts_of, reason_of, refusal_reason
 from wap.closing import close_run, facts_of_run, publish_result, record_refusal
 from wap.engines.base import Engine
 from wap.errors import BatchRefusedError
@@ -71,15 +71,17 @@ class Activities(Steps):
         facts = facts_of_run(run, pinned, folder)
         self.ledger.pipeline(pinned.pipeline.name, facts.pipeline_digest, pinned.definition)
         self.ledger.start(run.run_id, pinned.pipeline.name, pinned.pipeline.table, facts.started_at)
+        refused = None
         if pinned.refused is not None:
             record_refusal(run, pinned, folder, pinned.refused, pinned.differences)
+            refused = refusal_reason(pinned, pinned.refused, pinned.differences)
         return Resolved(
             table=pinned.pipeline.table,
             pipeline_digest=facts.pipeline_digest,
             summary=pinned.plan.summary,
             bytes=pinned.plan.bytes,
             nothing_new=pinned.plan.empty,
-            refused=pinned.refused,
+            refused=refused,
             before=pinned.before,
         )
 
@@ -95,7 +97,7 @@ class Activities(Steps):
         try:
             staging, books = write_batch(
                 pinned=pinned,
-                source=self._source(run, pinned),
+                source=self._source(run, pinned, rejects=folder.rejects),
                 engine=self.engine,
                 catalog=self.catalog,
                 staging=self._staging(run, pinned),
@@ -104,7 +106,8 @@ class Activities(Steps):
             )
         except BatchRefusedError as exc:
             record_refusal(run, pinned, folder, exc.what, exc.differences)
-            return Staged(head=0, rows=Rows(), files=0, bytes=0, refused=str(exc))
+            reason = refusal_reason(pinned, exc.what, exc.differences)
+            return Staged(head=0, rows=Rows(), files=0, bytes=0, refused=reason)
         return Staged(head=staging.head, rows=books.rows, files=books.files, bytes=books.bytes)
 
     @_step
@@ -228,8 +231,8 @@ class Activities(Steps):
     def _pinned(self, run: RunRef) -> PinnedPlan:
         return self._folder(run.run_id).plan(run.round)
 
-    def _source(self, run: RunRef, pinned: PinnedPlan) -> Source:
-        return source_of(self.project, pinned.pipeline, run.request)
+    def _source(self, run: RunRef, pinned: PinnedPlan, rejects: Path | None = None) -> Source:
+        return source_of(self.project, pinned.pipeline, run.request, rejects=rejects)
 
     def _staging(self, run: RunRef, pinned: PinnedPlan) -> Staging:
         return self.catalog.staging(_branch(run), _table(pinned))

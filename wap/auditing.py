@@ -13,6 +13,7 @@ from catalog.refs import TableName
 from checks.base import Auditor
 from checks.contract import Contract, parse_contract
 from checks.gate import judge, refused
+from checks.masking import difference
 from checks.own import reconcile_check, schema_check
 from checks.report import CheckResult, Outcome, Report
 from wap.model import CheckCounts, CheckFact
@@ -76,6 +77,16 @@ def refuse_batch(
         contracts=contracts_of(pinned),
         masked=pinned.pipeline.masked,
     )
+
+
+def refusal_reason(pinned: PinnedPlan, what: str, differences: Sequence[str]) -> str:
+    """Why a batch does not fit, in one line: the first difference, and how many more there are."""
+    masked = pinned.pipeline.masked
+    said = difference(what, masked)
+    if differences:
+        said = f"{said}: {difference(differences[0], masked)}"
+    more = len(differences) - 1
+    return f"{said} (and {more:,} more)" if more > 0 else said
 
 
 def _own_checks(pinned: PinnedPlan, books: Books, staging: Staging) -> tuple[CheckResult, ...]:

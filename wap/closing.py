@@ -112,6 +112,7 @@ def close_run(
         report = folder.report() if folder.has_report() else None
         write_report(project.reports / run.run_id, report, _story(run, pinned, folder, facts))
     ledger.finish(facts)
+    folder.keep_rejects(project.state / "rejects" / f"{run.run_id}.jsonl")
     folder.remove()
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from temporalio.common import RetryPolicy
@@ -73,10 +74,10 @@ def describe(error: BaseException) -> str:
     if cause is not None:
         return cause.message
     inner = error.__cause__ if isinstance(error, ActivityError) else error
+    if isinstance(inner, CancelledError | asyncio.CancelledError):
+        return "cancelled"
     if isinstance(inner, TimeoutError):
         return f"the step did not answer in time ({inner.message})"
-    if isinstance(inner, CancelledError):
-        return "cancelled"
     return str(inner or error)
 
 

@@ -158,7 +158,12 @@ class RunResult(Value):
         """The door's exit code for this ending."""
         if self.incomplete:
             return ExitCode.INCOMPLETE
-        if self.error_type in ("ConfigError", "ContractError", "NotInstalledError"):
+        if self.error_type in (
+            "CatalogConfigError",
+            "ConfigError",
+            "ContractError",
+            "NotInstalledError",
+        ):
             return ExitCode.USAGE
         return {
             Ending.PUBLISHED: ExitCode.PUBLISHED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from catalog.base import BranchCatalog, Published
 from catalog.refs import TableName
@@ -20,9 +21,15 @@ from wap.sources.base import Cursor, Interval, Plan, Source
 from wap.types import column_texts
 
 
-def source_of(project: Project, pipeline: Pipeline, request: RunRequest) -> Source:
-    """The pipeline's source, reading the inputs the request gives in place of its own."""
-    return open_source(pipeline.source, project.root, request.inputs)
+def source_of(
+    project: Project, pipeline: Pipeline, request: RunRequest, *, rejects: Path | None = None
+) -> Source:
+    """The pipeline's source, reading the inputs the request gives in place of its own.
+
+    Args:
+        rejects: where every row that is set aside is kept, as JSON lines.
+    """
+    return open_source(pipeline.source, project.root, request.inputs, rejects=rejects)
 
 
 def interval_of(pipeline: Pipeline, request: RunRequest) -> Interval | None:

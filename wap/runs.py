@@ -111,6 +111,25 @@ class RunFolder:
         self.path = state / "runs" / run_id
         self._run_id = run_id
 
+    @property
+    def rejects(self) -> Path:
+        """Where the stage step keeps every row it sets aside, as JSON lines."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return self.path / "rejects.jsonl"
+
+    def keep_rejects(self, target: Path) -> bool:
+        """Move the rows that were set aside to where they stay; False when there are none.
+
+        They hold what the source held, personal data included, so only the owner may read them.
+        """
+        kept = self.path / "rejects.jsonl"
+        if not kept.exists() or kept.stat().st_size == 0:
+            return False
+        kept.chmod(0o600)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        kept.replace(target)
+        return True
+
     def pin(self, number: int, plan: PinnedPlan) -> None:
         """Fix the plan of a round."""
         self._write(f"plan-{number}.json", plan.model_dump_json())

@@ -90,6 +90,8 @@ def test_malformed_rows_are_set_aside_when_the_pipeline_says_so(shop):
     assert result["rows"]["staged"] == 2
     assert result["rows"]["quarantined"] == 2
     assert [r[0] for r in rows(shop)] == [1, 4]
+    kept = (shop.root / ".wap" / "rejects" / f"{result['run_id']}.jsonl").read_text()
+    assert [json.loads(line)["line"] for line in kept.splitlines()] == [3, 4]
     story = json.loads((shop.root / result["report"]).with_suffix(".json").read_text())["run"]
     assert [(file.rsplit("/", 1)[-1], line) for file, line, _ in story["rejects"]] == [
         ("orders-1.csv", 3), ("orders-1.csv", 4),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import typer
 
-from catalog.errors import CatalogError
+from catalog.errors import CatalogConfigError, CatalogError, NotInstalledError
 from checks.errors import ChecksError, ContractError
 from wap.cli import commands
 from wap.cli.app import complain, messages
@@ -58,7 +58,10 @@ def _call(door: Callable[..., object]) -> int:
         door()
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(bool(exc.code))
-    except (ConfigError, ContractError, QueryError, RunNotFoundError) as exc:
+    except (
+        CatalogConfigError, ConfigError, ContractError, NotInstalledError, QueryError,
+        RunNotFoundError,
+    ) as exc:  # fmt: skip
         complain(exc)
         return ExitCode.USAGE
     except (WapError, CatalogError, ChecksError) as exc:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -198,7 +199,7 @@ def _shown(path: Path) -> Path:
 
 
 def result_json(result: RunResult) -> dict[str, object]:
-    """The documented JSON of one run (docs/reports.md)."""
+    """The documented JSON of one run (docs/json.md)."""
     return {
         "run_id": result.run_id,
         "pipeline": result.pipeline,
@@ -218,4 +219,21 @@ def result_json(result: RunResult) -> dict[str, object]:
 
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(value, ensure_ascii=False, default=str))  # noqa: T201 - stdout is the product here
+    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    print(text)  # noqa: T201 - stdout is the product here
+
+
+def _plain(value: object) -> object:
+    """A value as JSON has it: times in ISO 8601, bytes in hex, no number where it is not finite."""
+    match value:
+        case dict():
+            return {str(k): _plain(v) for k, v in value.items()}
+        case list() | tuple():
+            return [_plain(v) for v in value]
+        case float() if not math.isfinite(value):
+            return None
+        case datetime() | date() | time():
+            return value.isoformat()
+        case bytes():
+            return value.hex()
+    return value if isinstance(value, bool | int | float | str | None) else str(value)

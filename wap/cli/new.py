@@ -32,6 +32,11 @@ def init(
     console.print(Text(f"{made.rows:,} rows were looked at; key: {key}"))
     gaps = Text("\n".join(f"• {line}" for line in made.not_guarded))
     console.print(
-        Panel(gaps, title="the proposed contract does NOT guard", border_style="bold yellow")
+        Panel(
+            gaps,
+            title="the proposed contract does NOT guard",
+            border_style="bold yellow",
+            expand=False,
+        )
     )
     console.print(Text(f"next: read the contract, then  {made.first_run}"))
