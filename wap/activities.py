@@ -106,7 +106,7 @@ class Activities(Steps):
             )
         except BatchRefusedError as exc:
             record_refusal(run, pinned, folder, exc.what, exc.differences)
-            reason = refusal_reason(pinned, exc.what, exc.differences)
+            reason = refusal_reason(pinned, exc.what, exc.differences, exc.hint)
             return Staged(head=0, rows=Rows(), files=0, bytes=0, refused=reason)
         return Staged(head=staging.head, rows=books.rows, files=books.files, bytes=books.bytes)
 

@@ -79,14 +79,17 @@ def refuse_batch(
     )
 
 
-def refusal_reason(pinned: PinnedPlan, what: str, differences: Sequence[str]) -> str:
-    """Why a batch does not fit, in one line: the first difference, and how many more there are."""
+def refusal_reason(
+    pinned: PinnedPlan, what: str, differences: Sequence[str], hint: str = ""
+) -> str:
+    """Why a batch does not fit: the first difference, how many more there are, and the hint."""
     masked = pinned.pipeline.masked
     said = difference(what, masked)
     if differences:
         said = f"{said}: {difference(differences[0], masked)}"
     more = len(differences) - 1
-    return f"{said} (and {more:,} more)" if more > 0 else said
+    said = f"{said} (and {more:,} more)" if more > 0 else said
+    return f"{said}\nHint: {hint}" if hint else said
 
 
 def _own_checks(pinned: PinnedPlan, books: Books, staging: Staging) -> tuple[CheckResult, ...]:
