@@ -1,1 +1,274 @@
-GUARDS = ()
+"""Guards of ``wap/``: the saga's order, and the evidence that its steps ask for (laws 2 and 3)."""
+
+from __future__ import annotations
+
+from tests.mutation.guard import Guard, guards_of
+
+_STEPS = "tests/unit/wap/test_guard_steps.py"
+_EVIDENCE = "tests/unit/wap/test_guard_evidence.py"
+
+_workflow = guards_of("wap/workflow.py", "tests/workflow/test_saga.py")
+_saga = guards_of("wap/saga.py", "tests/workflow/test_saga.py")
+_activities = guards_of("wap/activities.py", _STEPS)
+_auditing = guards_of("wap/auditing.py", _STEPS)
+_planning = guards_of("wap/planning.py", _STEPS)
+_writing = guards_of("wap/writing.py", _STEPS)
+_evidence = guards_of("wap/evidence.py", _EVIDENCE)
+_runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
+
+_CANCEL = "test_cancel_in_a_step_rolls_back_even_if_the_step_never_hears_of_it"
+_SAVED = """\
+    # Before the commit: an attempt that dies behind it must still find its books.
+    folder.save_books(number, books)
+"""
+
+_PUBLISHED_ONCE_MORE = """\
+            rebased = await self._step(Steps.rebase)
+            moved = {"head": rebased.head, "expected": rebased.expected}
+            if await self._publish(audited.model_copy(update=moved)):
+                return self._conclude(Ending.PUBLISHED)
+"""
+_REGISTER = 'self._saga.undo_with("drop_branch", self._drop_branch)'
+_OPEN = "await self._step(Steps.open_branch)"
+_REJECTED = (
+    "        self._raise_if_cancelled()\n        return self._conclude(Ending.REJECTED, reason)"
+)
+_LAST = "so this answer is the last."
+_PUBLISHED = 'return Undone(removed="nothing: the run is published", published=move)'
+
+GUARDS: tuple[Guard, ...] = (
+    _workflow(
+        "an audit that did not pass",
+        "if not audited.passed:",
+        "if False:",
+        "test_failed_audit_is_an_ending_not_an_exception",
+    ),
+    _workflow(
+        "a batch that does not fit",
+        "if staged.refused is not None:",
+        "if False:",
+        "test_batch_that_does_not_fit_is_rejected[stage]",
+    ),
+    _workflow(
+        "a table that does not fit",
+        "if self._resolved.refused is not None:",
+        "if False:",
+        "test_batch_that_does_not_fit_is_rejected[resolve]",
+    ),
+    _workflow(
+        "a publish after a rebase without an audit",
+        "            rebased = await self._step(Steps.rebase)\n",
+        _PUBLISHED_ONCE_MORE,
+        "test_moved_main_is_rebased_and_audited_again",
+    ),
+    _workflow(
+        "a main that moved taken for a failure",
+        'if failures.is_type(exc, "HeadMovedError"):',
+        "if False:",
+        "test_moved_main_is_rebased_and_audited_again",
+    ),
+    _workflow(
+        "any failure taken for a main that moved",
+        'if failures.is_type(exc, "HeadMovedError"):',
+        "if True:",
+        "test_publish_that_had_no_effect_is_rolled_back",
+    ),
+    _workflow(
+        "a batch that cannot follow",
+        "raise _RedoError(rebased.redo)",
+        "pass",
+        "test_batch_that_cannot_follow_is_planned_anew",
+    ),
+    _workflow(
+        "a step that fails before its undo is known",
+        f"{_REGISTER}\n        {_OPEN}",
+        f"{_OPEN}\n        {_REGISTER}",
+        "test_error_in_a_step_is_rolled_back[open_branch-after]",
+    ),
+    _workflow(
+        "a rejected batch that stays",
+        f"        await uninterrupted(self._undo())\n{_REJECTED}",
+        _REJECTED,
+        "test_failed_audit_is_an_ending_not_an_exception",
+    ),
+    _workflow(
+        "an undo of what is published",
+        "            if self._published is not None:\n                # The publish",
+        "            if False:\n                # The publish",
+        "test_publish_that_took_effect_but_never_answered_is_published",
+    ),
+    _workflow(
+        "a cancel that a step never heard of",
+        "        if heed_cancel:\n",
+        "        if False:\n",
+        f"{_CANCEL}[seal-100]",
+    ),
+    _workflow(
+        "a cancel in the middle of a publish",
+        "self._published = await uninterrupted(",
+        "self._published = await (",
+        "test_cancel_during_publish_comes_too_late",
+    ),
+    _workflow(
+        "an undo that failed",
+        "self._undo_failures.update(await self._saga.compensate())",
+        "await self._saga.compensate()",
+        "test_undo_that_fails_for_good_says_what_is_left",
+    ),
+    _workflow(
+        "an undo that a second cancel cuts short",
+        "            error = exc\n            await uninterrupted(self._undo())\n",
+        "            error = exc\n            await self._undo()\n",
+        "test_second_cancel_does_not_cut_the_undo_short",
+    ),
+    _activities(
+        "a failing audit told as passed",
+        "passed=report.passed,",
+        "passed=True,",
+        "test_a_failing_audit_is_told_as_one",
+    ),
+    _activities(
+        "another report than the audit's",
+        "report=self._folder(run.run_id).report(audited.report_digest),",
+        "report=self._folder(run.run_id).report(),",
+        "test_another_report_is_neither_sealed_nor_published",
+    ),
+    _activities(
+        "a plan made anew by a second attempt",
+        "if not folder.has_plan(run.round):",
+        "if True:",
+        "test_a_second_attempt_goes_by_the_same_plan",
+    ),
+    _activities(
+        "an input that another run published",
+        "if was_done(self._source(run, pinned), self.catalog, _table(pinned), pinned.plan):",
+        "if False:",
+        "test_an_input_that_another_run_published_is_planned_anew",
+    ),
+    _activities(
+        "another run's seal taken for this one's",
+        "if seal.run_id == run.run_id:",
+        "if True:",
+        "test_a_drop_does_not_take_another_publish_for_its_own",
+    ),
+    _activities(
+        "a publish that comes during the undo",
+        f"{_LAST}\n        move = self._published_move(run, pinned)\n",
+        f"{_LAST}\n        move = None\n",
+        "test_a_publish_during_the_undo_is_told",
+    ),
+    _activities(
+        "evidence of a published run",
+        f"{_PUBLISHED}\n        dropped",
+        "pass\n        dropped",
+        "test_a_late_undo_of_a_published_run_leaves_it_alone",
+    ),
+    _activities(
+        "a seal without the evidence's digest",
+        'notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest},',
+        'notes={"pipeline": pinned.pipeline.name},',
+        "test_what_is_published_carries_its_evidence",
+    ),
+    _activities(
+        "a seal of another source",
+        "source_digest=pinned.plan.digest,",
+        'source_digest="0" * 64,',
+        "test_what_is_published_carries_its_evidence",
+    ),
+    _auditing(
+        "books that were never counted",
+        "counted=-1 if books.counted is None else books.counted,",
+        "counted=rows.staged if books.counted is None else books.counted,",
+        "test_an_audit_before_the_count_does_not_pass",
+    ),
+    _auditing(
+        "a table of other columns",
+        "schema_check(column_texts(wanted), column_texts(staging.schema)),",
+        "schema_check(column_texts(wanted), column_texts(wanted)),",
+        "test_a_table_of_other_columns_does_not_pass",
+    ),
+    _auditing(
+        "contracts that changed during the run",
+        "return tuple(parse_contract(c.text, c.path) for c in pinned.contracts)",
+        "return tuple(parse_contract(Path(c.path).read_text(), c.path) for c in pinned.contracts)",
+        "test_the_contracts_are_those_of_the_plan",
+    ),
+    _planning(
+        "a contract about columns that are not there",
+        "        check_columns(parse_contract(contract.text, contract.path), types)\n",
+        "        parse_contract(contract.text, contract.path)\n",
+        "test_a_contract_about_no_column_stops_the_run_at_once",
+    ),
+    _writing(
+        "a batch that is staged already",
+        "    if staging.staged:\n        return staging, folder.books(number)\n",
+        "",
+        "test_a_second_attempt_to_stage_says_what_was_done",
+    ),
+    _writing(
+        "files of an attempt that died",
+        "    engine.clear(staging)\n",
+        "",
+        "test_files_of_an_attempt_that_died_are_cleared",
+    ),
+    _writing(
+        "books kept only after the commit",
+        _SAVED,
+        "",
+        "test_an_attempt_that_died_behind_the_commit_finds_its_books",
+    ),
+    _writing(
+        "what the writer says taken for the count",
+        '"counted": catalog.batch(staging).rows,',
+        '"counted": books.rows.staged,',
+        "test_the_table_is_counted_and_not_the_books",
+    ),
+    _writing(
+        "what must be there taken for what is",
+        '"candidate": catalog.scan(staging.table, staging.head, staging.branch).rows,',
+        '"candidate": before - books.removed_rows + books.rows.kept + books.rows.staged,',
+        "test_the_table_is_counted_and_not_the_books",
+    ),
+    _writing(
+        "rows carried over that are missing",
+        "before - books.removed_rows + books.rows.kept + books.rows.staged,",
+        "before - books.removed_rows + books.rows.staged,",
+        "test_the_table_is_counted_and_not_the_books",
+    ),
+    _writing(
+        "rows set aside that nobody counts",
+        "quarantined=counts.rejected,",
+        "quarantined=0,",
+        "test_rows_that_are_set_aside_are_in_the_books",
+    ),
+    _evidence(
+        "a file that was changed",
+        "if hashlib.sha256(content).hexdigest() != digest:",
+        "if False:",
+        "test_a_changed_file_is_no_evidence",
+    ),
+    _evidence(
+        "a file that is missing",
+        "if not source.exists():",
+        "if False:",
+        "test_a_missing_file_is_said_so",
+    ),
+    _evidence(
+        "a file that a later attempt overwrites",
+        'return f"{_folder(location)}/{run_id}-{digest[:16]}.json"',
+        'return f"{_folder(location)}/{run_id}.json"',
+        "test_a_late_attempt_writes_beside_what_is_sealed",
+    ),
+    _evidence(
+        "files of other runs",
+        'if f.path.rsplit("/", 1)[-1].startswith(f"{run_id}-")]',
+        "]",
+        "test_discard_leaves_other_runs_alone",
+    ),
+    _runs(
+        "another audit's report",
+        'return Report.from_json(self._read("report.json"), digest=digest)',
+        'return Report.from_json(self._read("report.json"))',
+        "test_another_audits_report_is_not_taken",
+    ),
+)

@@ -1,0 +1,313 @@
+"""Laws 2 and 3 in the steps: called as Temporal calls them, twice, late, or after a death."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from pyiceberg.types import LongType, StringType
+
+from checks.errors import ContractError, ReportError
+from checks.report import Report
+from tests.unit.wap.shelf import Shelf, schema_of
+from wap import evidence
+from wap.activities import Activities
+from wap.model import Rows, RunRequest
+from wap.project import load_project
+from wap.runs import Books, RunFolder
+from wap.steps import Audited, RunRef
+from wap.worker import open_activities
+from wap.writing import count_batch
+
+PIPELINE = """\
+table: shop.orders
+source: {kind: files, path: "data/*.csv", format: csv}
+write: {mode: append}
+schema:
+  columns: {id: long, note: string}
+contracts: [contracts/orders.yml]
+"""
+
+CONTRACT = """\
+dataset: wap/shop/orders
+columns:
+- name: id
+  checks:
+  - missing:
+checks:
+- duplicate: {columns: [id]}
+"""
+
+
+@dataclass
+class Shop:
+    """A project in a folder, its steps, and runs of its one pipeline."""
+
+    steps: Activities
+
+    @property
+    def root(self):
+        return self.steps.project.root
+
+    def orders(self, name: str, *ids: int) -> None:
+        lines = ["id,note", *(f"{i},n{i}" for i in ids)]
+        (self.root / "data" / name).write_text("\n".join(lines) + "\n")
+
+    def run(self, run_id: str) -> RunRef:
+        return RunRef(run_id=run_id, request=RunRequest(project="p", pipeline="orders"))
+
+    def folder(self, run: RunRef) -> RunFolder:
+        return RunFolder(self.steps.project.state, run.run_id)
+
+    def staged(self, run_id: str) -> RunRef:
+        run = self.run(run_id)
+        self.steps.resolve(run)
+        self.steps.open_branch(run)
+        self.steps.stage(run)
+        return run
+
+    def audited(self, run: RunRef) -> Audited:
+        self.steps.reconcile(run)
+        return self.steps.audit(run)
+
+    def published(self, run_id: str) -> tuple[RunRef, Audited]:
+        run = self.staged(run_id)
+        audited = self.audited(run)
+        self.steps.seal(run, audited)
+        self.steps.publish(run, audited)
+        return run, audited
+
+    def table(self):
+        (name,) = self.steps.catalog.tables()
+        return name
+
+    def rows(self) -> int:
+        published = self.steps.catalog.published(self.table())
+        return self.steps.catalog.scan(self.table(), published.snapshot.id).rows
+
+    def data_files(self) -> set[str]:
+        return {p.name for p in self.root.rglob("*.parquet")}
+
+
+@dataclass
+class Port:
+    """A port of the steps, with one of its methods done otherwise."""
+
+    inner: Any
+    name: str
+    method: Callable[..., Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return self.method if name == self.name else getattr(self.inner, name)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    files = {
+        "wap.toml": '[project]\nname = "shop"\n[lineage]\nkind = "none"\n',
+        "pipelines/orders.yml": PIPELINE,
+        "contracts/orders.yml": CONTRACT,
+    }
+    (tmp_path / "data").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with open_activities(load_project(tmp_path, {})) as steps:
+        shop = Shop(steps)
+        shop.orders("1.csv", 1, 2, 3)
+        yield shop
+
+
+# --- what was audited is what is sealed and published -------------------------------------------
+
+
+def test_what_is_published_carries_its_evidence(shop):
+    run, audited = shop.published("r1")
+    ((snapshot, seal),) = evidence.seals(shop.steps.catalog, shop.table())
+    assert (seal.run_id, seal.audited) == ("r1", audited.head)
+    assert seal.report_digest == audited.report_digest
+    assert seal.source_digest == shop.folder(run).plan(0).plan.digest
+    published = shop.steps.catalog.published(shop.table())
+    proof = evidence.read(published.io, published.location, seal)
+    assert Report.from_json(proof.report, digest=audited.report_digest).passed
+    assert snapshot.id == published.snapshot.id
+
+
+def test_a_failing_audit_is_told_as_one(shop):
+    shop.orders("2.csv", 3)
+    audited = shop.audited(shop.staged("r1"))
+    assert not audited.passed
+    assert audited.reason
+
+
+@pytest.mark.parametrize("step", ["seal", "publish"])
+def test_another_report_is_neither_sealed_nor_published(shop, step):
+    """A late attempt has audited again and kept its own report; the verdict was on the first."""
+    run = shop.staged("r1")
+    audited = shop.audited(run)
+    if step == "publish":
+        shop.steps.seal(run, audited)
+    report = shop.folder(run).report()
+    other = report.model_copy(update={"results": report.results[::-1], "declared": report.declared})
+    changed = other.results[0].model_copy(update={"measured": "another figure"})
+    shop.folder(run).save_report(
+        other.model_copy(update={"results": (changed, *other.results[1:])})
+    )
+    with pytest.raises(ReportError):
+        getattr(shop.steps, step)(run, audited)
+    assert shop.steps.catalog.tables() == []
+
+
+def test_an_audit_before_the_count_does_not_pass(shop):
+    assert not shop.steps.audit(shop.staged("r1")).passed
+
+
+def test_a_table_of_other_columns_does_not_pass(shop):
+    run = shop.staged("r1")
+    folder = shop.folder(run)
+    pinned = folder.plan(0)
+    other = schema_of(id=LongType(), note=LongType())
+    folder.pin(0, pinned.model_copy(update={"wanted_schema": other.model_dump_json()}))
+    assert not shop.audited(run).passed
+
+
+def test_the_contracts_are_those_of_the_plan(shop, monkeypatch):
+    monkeypatch.chdir(shop.root)
+    run = shop.staged("r1")
+    before = shop.folder(run).plan(0).contracts
+    (shop.root / "contracts/orders.yml").write_text(CONTRACT + "- row_count:\n")
+    shop.audited(run)
+    report = shop.folder(run).report()
+    assert [c.path for c in report.contracts] == [c.path for c in before]
+    assert not any("row_count" in name for name in report.declared)
+
+
+def test_a_contract_about_no_column_stops_the_run_at_once(shop):
+    text = CONTRACT.replace("name: id", "name: idd")
+    (shop.root / "contracts/orders.yml").write_text(text)
+    with pytest.raises(ContractError, match="no column 'idd'"):
+        shop.steps.resolve(shop.run("r1"))
+
+
+# --- a step that is called again -----------------------------------------------------------------
+
+
+def test_a_second_attempt_goes_by_the_same_plan(shop):
+    run = shop.run("r1")
+    first = shop.steps.resolve(run)
+    shop.orders("2.csv", 4)
+    assert shop.steps.resolve(run) == first
+
+
+def test_a_second_attempt_to_stage_says_what_was_done(shop):
+    run = shop.staged("r1")
+    before = shop.data_files()
+    again = shop.steps.stage(run)
+    assert shop.data_files() == before
+    assert again.rows.staged == 3
+    assert shop.audited(run).passed
+
+
+def test_files_of_an_attempt_that_died_are_cleared(shop):
+    run = shop.run("r1")
+    shop.steps.resolve(run)
+    shop.steps.open_branch(run)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    dying = replace(shop.steps, catalog=Port(shop.steps.catalog, "stage", die))
+    with pytest.raises(KeyboardInterrupt):
+        dying.stage(run)
+    (left,) = shop.root.rglob("*.parquet")
+    left.rename(left.with_name("batch-7.parquet"))  # it had got further than the next one will
+    shop.steps.stage(run)
+    assert shop.data_files() == {left.name}
+
+
+def test_an_attempt_that_died_behind_the_commit_finds_its_books(shop):
+    run = shop.run("r1")
+    shop.steps.resolve(run)
+    shop.steps.open_branch(run)
+
+    def die_after(*arguments: Any) -> None:
+        shop.steps.catalog.stage(*arguments)
+        raise KeyboardInterrupt
+
+    dying = replace(shop.steps, catalog=Port(shop.steps.catalog, "stage", die_after))
+    with pytest.raises(KeyboardInterrupt):
+        dying.stage(run)
+    assert shop.steps.stage(run).rows == Rows(read=3, staged=3)
+    assert shop.audited(run).passed
+
+
+# --- books ---------------------------------------------------------------------------------------
+
+
+def test_the_table_is_counted_and_not_the_books(tmp_path):
+    shelf, schema = Shelf(tmp_path), schema_of(id=LongType(), note=StringType())
+    old = shelf.publish_rows("shop.orders", schema, [{"id": 1}, {"id": 2}])
+    batch = shelf.file(schema, [{"id": 3}])
+    staging = shelf.stage_files("shop.orders", schema, old, batch, batch=batch)
+    said = Books(rows=Rows(read=7, staged=7, kept=4), files=1, bytes=1, removed_rows=1)
+    counted = count_batch(shelf, staging, said)
+    assert counted.before_rows == 2
+    assert counted.counted == 1
+    assert counted.candidate == 3
+    assert counted.expected_candidate == 2 - 1 + 4 + 7
+
+
+def test_rows_that_are_set_aside_are_in_the_books(shop):
+    text = PIPELINE.replace("format: csv}", "format: csv, malformed: set_aside}")
+    (shop.root / "pipelines/orders.yml").write_text(text)
+    (shop.root / "data/1.csv").write_text("id,note\n1,a\nodd,b\n3,c\n")
+    run = shop.staged("r1")
+    assert shop.folder(run).books(0).rows == Rows(read=3, staged=2, quarantined=1)
+
+
+# --- several runs, and the undo ------------------------------------------------------------------
+
+
+def test_an_input_that_another_run_published_is_planned_anew(shop):
+    late = shop.staged("late")
+    shop.published("first")
+    assert shop.steps.rebase(late).redo is not None
+    assert shop.rows() == 3
+
+
+def test_a_drop_does_not_take_another_publish_for_its_own(shop):
+    late = shop.staged("late")
+    shop.published("first")
+    undone = shop.steps.drop_branch(late)
+    assert undone.published is None
+    assert shop.rows() == 3
+
+
+def test_a_late_undo_of_a_published_run_leaves_it_alone(shop):
+    run, _ = shop.published("r1")
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    careful = replace(shop.steps, catalog=Port(shop.steps.catalog, "drop", never))
+    undone = careful.drop_branch(run)
+    assert undone.published is not None
+    assert evidence.cursor(shop.steps.catalog, shop.table()) is not None
+
+
+def test_a_publish_during_the_undo_is_told(shop):
+    """A killed worker's publish lands after the undo has looked and before it drops the branch."""
+    run = shop.staged("r1")
+    audited = shop.audited(run)
+    shop.steps.seal(run, audited)
+
+    def publish_first(*arguments: Any) -> Any:
+        shop.steps.publish(run, audited)
+        return shop.steps.catalog.drop(*arguments)
+
+    late = replace(shop.steps, catalog=Port(shop.steps.catalog, "drop", publish_first))
+    assert late.drop_branch(run).published is not None
+    assert evidence.cursor(shop.steps.catalog, shop.table()) is not None
+    assert shop.rows() == 3
