@@ -20,12 +20,15 @@ from wap.sources.csv_lexer import CsvLexer
 from wap.sources.fit import UnfitError, check_precision, fit_column, has_infinity, shown, unfit
 from wap.sources.infer import Guess
 from wap.sources.listing import InputFile
-from wap.sources.reading import Parsed, Progress, same_columns
+from wap.sources.reading import Parsed, Progress, refuse_missing, same_columns
 from wap.sources.streams import open_plain
 
 #: Inferring looks at all of an input up to this size (bytes of text), and at so much of a larger.
 INFERRED_BYTES = 32 << 20
 _HEAD_BYTES = 1 << 20
+
+#: What Arrow says of a record longer than the chunks it parses (1 MB).
+_LONGER_THAN_A_CHUNK = "straddl"
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class CsvReader:
         self, file: InputFile, schema: pa.Schema, progress: Progress, *, cut: int = BLOCK_BYTES
     ) -> Iterator[Parsed]:
         names = self.header(file)
+        refuse_missing(schema.names, names, file.path)
         lexer = CsvLexer(self.delimiter, self.spec.quote, blank_is_record=len(names) == 1)
         parser = _Parser(file.path, names, schema, self.spec, lexer)
         with self._plain(file, progress) as stream:
@@ -227,13 +231,26 @@ class _Parser:
 
     def _table(self, block: Block, types: dict[str, pa.DataType], invalid: list[Any], *,
                quoted_null: bool = False) -> pa.Table:  # fmt: skip
+        noted = len(invalid)
+        try:
+            return self._parsed(block, types, invalid, quoted_null, None)
+        except pa.ArrowInvalid as exc:
+            if _LONGER_THAN_A_CHUNK not in str(exc):
+                raise
+        del invalid[noted:]
+        return self._parsed(block, types, invalid, quoted_null, block.data.size)
+
+    def _parsed(self, block: Block, types: dict[str, pa.DataType], invalid: list[Any],
+                quoted_null: bool, chunk_bytes: int | None) -> pa.Table:  # fmt: skip
+        """Arrow parses chunk by chunk, which is quicker; no record may be longer than a chunk."""
+
         def note(row: Any) -> str:
             invalid.append(row)
             return "skip"
 
         return pa_csv.read_csv(
             pa.BufferReader(block.data),
-            pa_csv.ReadOptions(use_threads=False, column_names=self.names),
+            pa_csv.ReadOptions(use_threads=False, column_names=self.names, block_size=chunk_bytes),
             pa_csv.ParseOptions(
                 delimiter=self.lexer.delimiter,
                 quote_char=self.lexer.quote or False,
