@@ -256,6 +256,18 @@ def test_two_runs_of_one_table_both_get_in(lake):
     assert lake.catalog.verify(one.table) == []
 
 
+def test_an_audit_against_an_older_main_does_not_count_for_the_new_one(lake):
+    lake.publish([1])
+    run = lake.run()
+    run.open()
+    run.stage([2])
+    run.seal()
+    now = lake.publish([3]).id
+    with pytest.raises(UnsealedError, match="descend"):
+        lake.catalog.publish([run.audited(expected=now)])
+    assert lake.ids() == [1, 3]
+
+
 def test_rebase_keeps_what_the_stage_said(lake):
     lake.publish([1])
     run = lake.run("late")

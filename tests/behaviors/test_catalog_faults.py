@@ -16,8 +16,10 @@ from catalog import (
     HeadMovedError,
     TableName,
     open_catalog,
+    usage,
 )
 from catalog.base import Change
+from catalog.home import Home
 
 pytestmark = pytest.mark.kinds("sqlite", "portable")
 
@@ -153,6 +155,47 @@ def test_a_published_table_that_was_renamed_is_safe_from_a_late_drop(lake, fligh
     assert run.drop().files == 0
     renamed = lake.plain.load_table(("nyc", "renamed"))
     assert renamed.scan().to_arrow()["id"].to_pylist() == [1]
+
+
+def test_a_published_table_that_was_emptied_by_hand_is_safe_from_a_late_drop(lake, flights):
+    """No metadata file is left that shows it was published; it is still a table readers see."""
+    run = lake.run()
+    run.open()
+    run.stage([1])
+    run.finish()
+    table = lake.plain.load_table(flights.identifier)
+    first = min(table.metadata.snapshots, key=lambda s: s.sequence_number)
+    table.manage_snapshots().set_current_snapshot(snapshot_id=first.snapshot_id).commit()
+    for entry in lake.plain.load_table(flights.identifier).metadata.metadata_log:
+        Path(entry.metadata_file).unlink(missing_ok=True)
+    run.drop()
+    assert (
+        lake.plain.load_table(flights.identifier).current_snapshot().snapshot_id
+        == first.snapshot_id
+    )
+    assert Path(first.manifest_list).exists()
+
+
+def test_files_of_a_snapshot_that_another_run_removed_meanwhile_are_not_missed(lake, flights):
+    lake.publish([1])
+    run = lake.run()
+    run.open()
+    run.stage([2])
+    home = Home(lake.plain, lake.faults)
+    seen = home.needed(flights)
+    run.drop()
+    used = usage.metadata_in_use(home, seen, seen.metadata.snapshots)
+    assert used == usage.metadata_in_use(home, home.needed(flights), seen.metadata.snapshots[:4])
+    assert usage.data_in_use(home, seen, seen.metadata.snapshots, {"x"}) == set()
+
+
+def test_a_manifest_list_that_is_missing_for_no_reason_stops_the_deletion(lake, flights):
+    lake.publish([1])
+    home = Home(lake.plain, lake.faults)
+    table = home.needed(flights)
+    Path(table.current_snapshot().manifest_list).unlink()
+    with pytest.raises(FileNotFoundError):
+        usage.metadata_in_use(home, table, table.metadata.snapshots)
 
 
 def test_an_adopted_first_load_is_safe_from_a_late_drop_after_a_rename(lake, flights):

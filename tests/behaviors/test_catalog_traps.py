@@ -84,15 +84,6 @@ def test_trap_5_a_diverged_branch_does_not_discard_what_others_published(lake, r
     assert lake.ids() == [1, 3]
 
 
-def test_trap_5_nor_when_the_expected_head_is_forged(lake, run):
-    run.stage([2])
-    run.seal()
-    now = lake.publish([3]).id
-    with pytest.raises(Exception, match="descend"):
-        lake.catalog.publish([run.audited(expected=now)])
-    assert lake.ids() == [1, 3]
-
-
 def test_trap_6_a_handle_opened_earlier_publishes_the_audited_head(lake, run):
     earlier = lake.again()
     earlier.catalog.staging(run.branch, run.table)
