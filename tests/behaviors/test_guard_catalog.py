@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
 import pytest
 from pyiceberg.types import NestedField, StringType
 
@@ -168,13 +167,32 @@ def test_columns_that_change_during_the_publish(lake, run):
     assert lake.ids() == [1]
 
 
+def _moved_back(lake, run):
+    """Somebody sets the branch back to main's head, which takes no new snapshot."""
+
+    def move() -> None:
+        plain = lake.again().plain
+        table = plain.load_table(run.table.identifier)
+        back = set_branch(run.branch.name, table.snapshot_by_id(run.now.expected))
+        plain.commit_table(table, (), (back,))
+
+    return move
+
+
 def test_a_branch_that_moves_while_it_is_sealed(lake, run):
-    rows = pa.table({"id": [666], "carrier": ["XX"]})
-    table = lake.again().plain.load_table(run.table.identifier)
-    lake.faults.before = [lambda: table.append(rows, branch=run.branch.name)]
     audited = run.audited()
+    lake.faults.before = [_moved_back(lake, run)]
     with pytest.raises(BranchExistsError):
         lake.catalog.seal(audited, run.facts(audited))
+    refs = lake.plain.load_table(run.table.identifier).metadata.refs
+    assert refs[run.branch.name].snapshot_id == run.now.expected
+
+
+def test_a_branch_that_moves_during_the_publish(lake, run):
+    run.seal()
+    lake.faults.before = [_moved_back(lake, run)]
+    with pytest.raises(UnsealedError):
+        lake.catalog.publish([run.audited()])
     assert lake.ids() == [1]
 
 

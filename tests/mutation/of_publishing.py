@@ -172,7 +172,7 @@ GUARDS: tuple[Guard, ...] = (
         "a move of the branch during the commit",
         "        moves.ref_is(ref, sealed.snapshot_id),\n",
         "",
-        f"{_TRAPS}::test_trap_4_both_refs_are_required_not_only_the_first[portable-branch]",
+        f"{_RARE}::test_a_branch_that_moves_during_the_publish[portable]",
     ),
     _publish(
         "other columns during the commit",

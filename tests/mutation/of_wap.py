@@ -17,11 +17,19 @@ _evidence = guards_of("wap/evidence.py", _EVIDENCE)
 _runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
 
 _CANCEL = "test_cancel_in_a_step_rolls_back_even_if_the_step_never_hears_of_it"
-_SAVED = """\
-    # Before the commit: an attempt that dies behind it must still find its books.
-    folder.save_books(number, books)
+_SAVE = "    folder.save_books(number, books)\n"
+_COMMIT = """\
+    change = Change(
+        added=written.files,
+        removed=replaced.files if replaced else (),
+        kept=kept.files,
+        summary={"wap.pipeline": pinned.pipeline.name, "wap.source": pinned.plan.digest},
+    )
+    return catalog.stage(staging, change), books
 """
-
+_COMMIT_THEN_SAVE = _COMMIT.replace("return catalog", "staging = catalog").replace(
+    ", books\n", "\n"
+)
 _PUBLISHED_ONCE_MORE = """\
             rebased = await self._step(Steps.rebase)
             moved = {"head": rebased.head, "expected": rebased.expected}
@@ -213,8 +221,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _writing(
         "books kept only after the commit",
-        _SAVED,
-        "",
+        f"{_SAVE}{_COMMIT}",
+        f"{_COMMIT_THEN_SAVE}{_SAVE}    return staging, books\n",
         "test_an_attempt_that_died_behind_the_commit_finds_its_books",
     ),
     _writing(
