@@ -151,6 +151,23 @@ def test_a_parquet_file_that_was_cut_off(project: Project):
         project.read("a.parquet", "parquet")
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_column_that_is_asked_for_and_not_there(project: Project, form: str):
+    project.put("a.csv", "id\n1\n")
+    pq.write_table(pa.table({"id": [1]}), project.root / "a.parquet")
+    with pytest.raises(BatchRefusedError, match="lacks columns") as caught:
+        project.read(f"a.{form}", form, schema=PAIR)
+    assert caught.value.differences == (f"- name: not in a.{form}",)
+
+
+def test_a_large_row_group_is_read_in_parts_and_counted_whole(project: Project):
+    table = pa.table({"id": range(300_000)})
+    pq.write_table(table, project.root / "a.parquet", row_group_size=300_000)
+    read = project.read("a.parquet", "parquet")
+    assert read.table == table
+    assert read.counts.read == 300_000
+
+
 MALFORMED = [
     ("1,x\n2\n3,z\n", [1, 3], [(3, "columns: 1, where 2 are expected")]),
     ("1,x\n2,y,z\n3,z\n", [1, 3], [(3, "columns: 3, where 2 are expected")]),

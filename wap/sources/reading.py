@@ -61,3 +61,18 @@ def same_columns(first: Sequence[str], other: Sequence[str], path: str, other_pa
         where=other_path,
         hint="load them in separate runs, or correct the file",
     )
+
+
+def refuse_missing(wanted: Sequence[str], found: Sequence[str], path: str) -> None:
+    """Refuse a file that lacks columns which are asked for.
+
+    Raises:
+        BatchRefusedError: names them.
+    """
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise BatchRefusedError(
+            "the file lacks columns",
+            differences=tuple(f"- {name}: not in {path}" for name in missing),
+            where=path,
+        )
