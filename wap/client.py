@@ -14,6 +14,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from wap.errors import TemporalUnavailableError
@@ -23,6 +24,9 @@ from wap.model import Ending, Progress, RunRequest, RunResult
 LOOK_SECONDS = 0.25
 
 CONNECT_SECONDS = 30.0
+
+#: How long the worker of a run that failed is asked what came of it.
+TELL_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -127,8 +131,8 @@ async def follow(
     looking = asyncio.create_task(_look(handle, watched, changed))
     try:
         watched.result = await handle.result()
-    except WorkflowFailureError:
-        watched.result = await _result_of_failed(handle, watched)
+    except WorkflowFailureError as exc:
+        watched.result = await _result_of_failed(handle, watched, exc.cause)
     finally:
         looking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -176,18 +180,37 @@ async def _numbers(handle: WorkflowHandle[Any, Any]) -> dict[str, int]:
     return {}
 
 
-async def _result_of_failed(handle: WorkflowHandle[Any, Any], watched: Watched) -> RunResult:
+async def _result_of_failed(
+    handle: WorkflowHandle[Any, Any], watched: Watched, cause: BaseException
+) -> RunResult:
     """A failed or cancelled workflow tells its result when asked; a terminated one cannot."""
-    with contextlib.suppress(RPCError):
-        watched.progress = await _progress(handle)
-        if watched.progress.result is not None:
-            return watched.progress.result
+    terminated = isinstance(cause, TerminatedError)
+    told = None if terminated else await _told(handle, watched)
+    if told is not None:
+        return told
     run_id = watched.progress.run_id if watched.progress else handle.id
+    reason = "the workflow was terminated from outside, so nothing was compensated"
+    if not terminated:
+        reason = f"the run has ended, but no worker told how: {cause}"
     return RunResult(
         run_id=run_id,
         pipeline=watched.request.pipeline,
         table=(watched.progress.table if watched.progress else None) or "",
         ending=Ending.ROLLED_BACK,
-        reason="the workflow was terminated from outside, so nothing was compensated",
+        reason=reason,
         incomplete=(f"branch wap/{run_id} and its files may still be there",),
     )
+
+
+async def _told(handle: WorkflowHandle[Any, Any], watched: Watched) -> RunResult | None:
+    """What the ended workflow says; a worker that is too busy to answer is asked again."""
+    deadline = asyncio.get_running_loop().time() + TELL_SECONDS
+    while True:
+        try:
+            watched.progress = await _progress(handle)
+        except RPCError:
+            if asyncio.get_running_loop().time() > deadline:
+                return None
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            return watched.progress.result
