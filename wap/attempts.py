@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +33,8 @@ from wap.model import StepFacts
 BEAT_SECONDS = 0.5
 
 _KIB = 1024
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -142,6 +146,18 @@ def _translated() -> Iterator[None]:
         name = type(exc).__name__
         ours = isinstance(exc, WapError | CatalogError | ChecksError)
         message = str(exc) if ours else f"{name}: {exc}"
+        _log.warning("%s came from:\n%s", name, _frames(exc))
+        # Without its cause: the history keeps causes, and a vendor's may quote a URL with its key.
         raise ApplicationError(
             message, type=name, non_retryable=not failures.is_retried(name)
-        ) from exc
+        ) from None
+
+
+def _frames(exc: BaseException) -> str:
+    """Where an error and its causes came from: types and lines of code, no message of theirs."""
+    parts = []
+    cause: BaseException | None = exc
+    while cause is not None:
+        parts.append(f"{type(cause).__name__}\n{''.join(traceback.format_tb(cause.__traceback__))}")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "".join(parts)
