@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from tests.unit.wap.engines.staging import (
     staging,
     write,
 )
+from tests.unit.wap.sources.feeding import Project
 from wap.engines.arrow import ArrowEngine
 from wap.engines.transforms import partition_values
 from wap.engines.writing import MAX_OPEN
@@ -162,6 +164,19 @@ def test_many_partitions_take_few_open_files(tmp_path: Path):
     assert {next(iter(f.partition)) for f in written.files} == set(range(count))
     assert len(written.files) > count, "some were closed and begun again"
     assert len(paths(where)) == len(written.files)
+
+
+def test_duckdb_does_not_write_a_partitioned_table(tmp_path: Path):
+    """Its COPY would put every row into one file, under no partition."""
+    table = pa.table({"id": range(4), "v": ["a", None, "a", "b"]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    source = Project(tmp_path).source("in.parquet", "parquet")
+    where = staging(tmp_path, table.schema, [("v", "identity")])
+    with source.open(source.plan(None, everything=False), table.schema) as extract:
+        assert extract.sql is not None
+        written = write(extract, where, ArrowEngine(copy=True))
+    assert {next(iter(f.partition)) for f in written.files} == {"a", "b", None}
+    assert sorted_rows(rows_of(written, where)) == table.to_pylist()
 
 
 def test_a_nested_field_cannot_partition(tmp_path: Path):
