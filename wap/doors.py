@@ -73,20 +73,25 @@ async def _run(
 ) -> None:
     client = await connect(project, server)
     async with _worker(project, client, warm=warm):
+        # Heard from here on: a run that has been started is cancelled, never left to itself.
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         handles = [await temporal.start(client, queue_of(project), one) for one in watched]
-        loop = asyncio.get_running_loop()
-        cancelling: set[asyncio.Task[None]] = set()
 
-        def interrupted() -> None:
-            cancelling.add(loop.create_task(temporal.cancel(handles, watched)))
+        async def cancel_when_told() -> None:
+            await stopped.wait()
+            await temporal.cancel(handles, watched)
             changed()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, interrupted)
+        cancelling = asyncio.create_task(cancel_when_told())
         await asyncio.gather(
             *(temporal.follow(h, w, changed) for h, w in zip(handles, watched, strict=True))
         )
-        await asyncio.gather(*cancelling)
+        if not stopped.is_set():
+            cancelling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await cancelling
 
 
 async def connect(project: Project, server: runtime.Server) -> Client:

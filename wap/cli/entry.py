@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -47,6 +48,8 @@ def _leave(door: Callable[..., object]) -> None:
     The Temporal SDK can abort an interpreter that is finishing while its threads still run
     (sdk-python issue 300), so after flushing we leave without finishing it.
     """
+    # A polite kill unwinds like Ctrl-C: before a run begins, what was started is stopped again.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = _call(door)
     sys.stdout.flush()
     sys.stderr.flush()
