@@ -15,7 +15,6 @@ import sys
 
 LIBRARIES = (
     "pytest",
-    "pytest_timeout",
     "duckdb",
     "jsonschema",
     "pyarrow.dataset",

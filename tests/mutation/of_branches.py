@@ -196,10 +196,10 @@ GUARDS: tuple[Guard, ...] = (
         f"{_UNIT}_guard_commits.py::test_every_proposal_requires_the_same_table",
     ),
     _commits(
-        "a commit taken for done without reading back",
-        "if isinstance(decision, Done):",
-        "if isinstance(decision, Done) or attempts.landed:",
-        "test_a_success_is_read_back_and_keeps_its_files",
+        "an outage that is waited for without end",
+        "        attempts.raise_if_hopeless()\n",
+        "",
+        "test_a_catalog_that_does_not_answer_is_not_asked_for_ever",
     ),
     _commits(
         "files deleted after a lost answer",

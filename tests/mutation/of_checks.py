@@ -313,7 +313,7 @@ GUARDS: tuple[Guard, ...] = (
     _soda(
         "a lost check",
         'return _unknown(rule, relation, "Soda did not report it")',
-        'finding = Finding(rule.relative_path, "PASSED", 0.0)',
+        'finding = Finding(rule.relative_path, "PASSED", 3.0)',
         f"{_UNIT}_guard_soda.py::test_a_lost_finding_is_not_evaluated",
     ),
     _soda(
@@ -425,7 +425,7 @@ GUARDS: tuple[Guard, ...] = (
         "an empty list of checks",
         "not isinstance(checks, list) or not checks)",
         "not isinstance(checks, list))",
-        _NONE,
+        f"{_UNIT}_guard_contract.py::test_an_empty_list_of_checks_is_refused_beside_others",
     ),
     _contract(
         "two checks in one",

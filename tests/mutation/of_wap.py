@@ -115,7 +115,7 @@ GUARDS: tuple[Guard, ...] = (
         "a cancel in the middle of a publish",
         "self._published = await uninterrupted(",
         "self._published = await (",
-        "test_cancel_during_publish_comes_too_late",
+        "tests/workflow/test_guard_cancel.py::test_a_publish_is_tried_again",
     ),
     _workflow(
         "an undo that failed",
@@ -124,10 +124,10 @@ GUARDS: tuple[Guard, ...] = (
         "test_undo_that_fails_for_good_says_what_is_left",
     ),
     _workflow(
-        "an undo that a second cancel cuts short",
+        "an undo that a cancel cuts short",
         "            error = exc\n            await uninterrupted(self._undo())\n",
         "            error = exc\n            await self._undo()\n",
-        "test_second_cancel_does_not_cut_the_undo_short",
+        "tests/workflow/test_guard_cancel.py::test_an_undo_is_tried_again",
     ),
     _activities(
         "a failing audit told as passed",

@@ -25,3 +25,10 @@ def test_a_declared_variable_is_filled_in():
 def test_a_declared_name_does_not_let_the_environment_in(space):
     with pytest.raises(ContractError, match="has no value"):
         parse_contract(TEXT.replace("SPACE", space), "c.yml")
+
+
+def test_an_empty_list_of_checks_is_refused_beside_others():
+    """Somebody has taken the checks of a column out and left the key."""
+    text = "{dataset: lake/a/b, columns: [{name: a, checks: []}], checks: [{row_count: }]}"
+    with pytest.raises(ContractError, match="not a list with a check in it"):
+        parse_contract(text, "c.yml")
