@@ -79,7 +79,7 @@ def as_ours(exc: Exception, where: str) -> CatalogError | None:
         hint = "check the catalog's credentials"
         return CatalogConfigError("the catalog refuses us", where=where, hint=hint)
     if isinstance(exc, _UNREADABLE):
-        what = f"a metadata file cannot be read: {_brief(exc)}"
+        what = f"a metadata file cannot be read: {_unreadable(exc)}"
         return CorruptMetadataError(what, where=where, hint=_WHOLE)
     if _is_database_error(exc):
         return _of_database(exc, where)
@@ -137,6 +137,17 @@ def is_transient(exc: BaseException) -> bool:
         text = str(getattr(exc, "orig", None) or exc).lower()
         return any(t in text for t in _BUSY_TEXTS)
     return isinstance(exc, _UNAVAILABLE)
+
+
+def _unreadable(exc: BaseException) -> str:
+    """What is wrong with a file; pydantic says it in its second line, after a count of errors."""
+    lines = [line.strip() for line in str(exc).splitlines()]
+    if len(lines) == 1 or "validation error" not in "".join(lines[:1]):
+        return _brief(exc)
+    said = lines[1].partition(" [type=")[0]
+    if "format-version" in said:
+        return f"its format version is newer than this program knows ({said})"
+    return said
 
 
 def _brief(exc: BaseException) -> str:

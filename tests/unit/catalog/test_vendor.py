@@ -7,6 +7,7 @@ import errno
 import pydantic
 import pytest
 from pyiceberg import exceptions as iceberg
+from pyiceberg.table.metadata import TableMetadataUtil
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -91,3 +92,18 @@ def test_what_is_worth_another_try():
     assert not is_transient(_sql(OperationalError, "no such table: x"))
     assert not is_transient(_sql(IntegrityError, "UNIQUE constraint failed"))
     assert not is_transient(OSError(errno.ENOSPC, "full"))
+
+
+def _of_metadata(text: str) -> str:
+    with pytest.raises(CorruptMetadataError) as caught, translated("nyc.t"):
+        TableMetadataUtil.parse_raw(text)
+    return caught.value.what
+
+
+def test_newer_format_version_and_a_cut_off_file_are_told_apart():
+    newer = _of_metadata('{"format-version": 4, "location": "x"}')
+    assert "newer than this program" in newer
+    assert "'4'" in newer
+    cut_off = _of_metadata('{"format-version": 2, "loc')
+    assert "Invalid JSON" in cut_off
+    assert "newer" not in cut_off
