@@ -9,7 +9,7 @@ from catalog import BranchExistsError, CatalogError, HeadMovedError, UnsealedErr
 from catalog.drafts import Draft
 from catalog.moves import add_snapshot, ref_is, set_branch
 from catalog.naming import hidden_identifier
-from catalog.refs import MAIN
+from catalog.refs import MAIN, TableName
 
 pytestmark = pytest.mark.kinds("sqlite", "portable")
 #: Only here is main moved before the table has its name.
@@ -214,3 +214,20 @@ def test_a_snapshot_that_a_ref_moves_to_during_the_rebase_stays(lake, run):
     assert metadata.refs["kept"].snapshot_id == staged
     assert metadata.snapshot_by_id(staged) is not None
     assert run.batch_ids() == [2]
+
+
+@pytest.mark.kinds("sqlite")
+def test_a_group_of_which_one_moves_during_the_commit_moves_nothing(lake, run, flights):
+    other = TableName.parse("nyc.planes")
+    lake.publish([1], other)
+    second = lake.run(table=other)
+    second.open()
+    second.stage([2])
+    for each in (run, second):
+        each.seal()
+    elsewhere = lake.again()
+    lake.faults.before = [lambda: elsewhere.publish([3], other)]
+    with pytest.raises(HeadMovedError):
+        lake.catalog.publish([run.audited(), second.audited()])
+    assert lake.ids(flights) == [1]
+    assert lake.ids(other) == [1, 3]

@@ -12,6 +12,7 @@ _TRAPS = f"{_BEHAVIORS}_traps.py"
 _UNIT = "tests/unit/catalog/test"
 _refs = guards_of("catalog/refs.py", f"{_UNIT}_refs.py")
 _publish = guards_of("catalog/publish.py", f"{_BEHAVIORS}_guards.py")
+_sql = guards_of("catalog/sql.py", _RARE)
 _proof = guards_of("catalog/proof.py", f"{_BEHAVIORS}_guards.py")
 _sealing = guards_of("catalog/sealing.py", f"{_BEHAVIORS}_guards.py")
 _LESS = "test_no_audited_head_from_less"
@@ -191,6 +192,18 @@ GUARDS: tuple[Guard, ...] = (
         "        moves.remove_ref(ref),\n",
         "",
         f"{_BEHAVIORS}.py::test_a_published_branch_is_gone[sqlite]",
+    ),
+    _sql(
+        "a table that another process has changed",
+        "                IcebergTables.metadata_location == swap.old_location,\n",
+        "",
+        f"{_TRAPS}::test_trap_4_both_refs_are_required_not_only_the_first[sqlite-main]",
+    ),
+    _sql(
+        "a group that is moved in part",
+        "if changed.rowcount != 1:",
+        "if False:",
+        "test_a_group_of_which_one_moves_during_the_commit_moves_nothing[sqlite]",
     ),
     _proof(
         "a head without a seal",
