@@ -209,14 +209,14 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _writing(
         "a batch that is staged already",
-        "    if staging.staged:\n        return staging, folder.books(number)\n",
-        "",
+        "    if staging.staged:\n",
+        "    if False:\n",
         "test_a_second_attempt_to_stage_says_what_was_done",
     ),
     _writing(
         "files of an attempt that died",
-        "    engine.clear(staging)\n",
-        "",
+        "    engine.clear(staging",
+        "    dict(staging=staging",
         "test_files_of_an_attempt_that_died_are_cleared",
     ),
     _writing(
