@@ -53,8 +53,24 @@ def write_batch(
         SourceError, EngineError, CatalogError: see the ports.
     """
     if staging.staged:
-        return staging, folder.books(number)
-    engine.clear(staging)
+        books = folder.books(number)
+    else:
+        staging, books = _stage(pinned, source, engine, catalog, staging, folder, number)
+    # Now that the branch has moved no other attempt can commit: what else lies there is litter.
+    committed = catalog.scan(staging.table, staging.head, staging.branch).files
+    engine.clear(staging, keep={f.file_path for f in committed})
+    return staging, books
+
+
+def _stage(
+    pinned: PinnedPlan,
+    source: Source,
+    engine: Engine,
+    catalog: BranchCatalog,
+    staging: Staging,
+    folder: RunFolder,
+    number: int,
+) -> tuple[Staging, Books]:
     written, counts = _write(pinned.plan, source, engine, staging, pinned.columns)
     replaced, kept = _replaced(pinned, engine, catalog, staging)
     books = _books(pinned.plan, written, counts, replaced, kept)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 from pyiceberg.expressions import BooleanExpression
 
 from catalog.base import Scan, Staging
-from catalog.storage import delete_empty_folder, delete_files, list_files
+from catalog.storage import delete_empty_folder, delete_files, list_files, path_of, without
 from wap.engines.base import Engine, Progress, Written
 from wap.engines.carried import kept_rows
 from wap.engines.copy import Copy
@@ -64,11 +65,13 @@ class ArrowEngine(Engine):
         self._temp = temp_directory or Path(tempfile.gettempdir())
         self._copy = copy
 
-    def clear(self, staging: Staging) -> None:
+    def clear(self, staging: Staging, keep: Collection[str] = ()) -> None:
         """See the port."""
         location = staging.data_location
+        kept = {path_of(staging.io, path) for path in keep}
         try:
-            delete_files(staging.io, location, list_files(staging.io, location))
+            others = without(list_files(staging.io, location), kept)
+            delete_files(staging.io, location, others)
             delete_empty_folder(staging.io, location)
         except OSError as exc:
             raise EngineError(
@@ -84,7 +87,8 @@ class ArrowEngine(Engine):
         cancelled: Callable[[], bool],
     ) -> Written:
         """See the port."""
-        copy = Copy.possible(extract, staging) if self._copy else None
+        prefix = _fresh("batch")
+        copy = Copy.possible(extract, staging, prefix) if self._copy else None
         if copy is not None:
             return self._write_by_copy(copy, report, cancelled)
         fit = Fitting(staging.schema)
@@ -93,7 +97,7 @@ class ArrowEngine(Engine):
         def tell(writing: Writing) -> None:
             report(Progress(writing.rows, extract.counts.bytes, writing.bytes))
 
-        return self._stream(batches, DataFiles.of(staging, "batch"), tell, cancelled)
+        return self._stream(batches, DataFiles.of(staging, prefix), tell, cancelled)
 
     def carry(
         self, scan: Scan, drop: BooleanExpression, staging: Staging,
@@ -101,7 +105,8 @@ class ArrowEngine(Engine):
     ) -> Written:  # fmt: skip
         """See the port."""
         batches = kept_rows(scan, drop, staging.schema)
-        return self._stream(batches, DataFiles.of(staging, "kept"), lambda _: None, cancelled)
+        files = DataFiles.of(staging, _fresh("kept"))
+        return self._stream(batches, files, lambda _: None, cancelled)
 
     def _stream(
         self,
@@ -142,9 +147,14 @@ class ArrowEngine(Engine):
             file_bytes=self._limits.file,
             beat=beat,
         )
-        written = Written(list(copy.files(DataFiles.of(copy.staging, "batch"))))
+        written = Written(list(copy.files(DataFiles.of(copy.staging, copy.prefix))))
         report(Progress(written.rows, copy.sql.bytes, written.bytes))
         return written
+
+
+def _fresh(kind: str) -> str:
+    """How the names of one call's files begin; no other call's do."""
+    return f"{kind}-{uuid.uuid4().hex[:8]}"
 
 
 def _refuse_cancelled(cancelled: Callable[[], bool]) -> None:

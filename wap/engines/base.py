@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pyiceberg.expressions import BooleanExpression
@@ -40,13 +40,22 @@ class Written:
 
 
 class Engine(ABC):
-    """Writes data files under ``staging.data_location``; it commits nothing."""
+    """Writes data files under ``staging.data_location``; it commits nothing.
+
+    Every call names its files anew: the thread of an attempt that is taken for dead may still be
+    writing, and must never touch a file that a later attempt has committed.
+    """
 
     name: str
 
     @abstractmethod
-    def clear(self, staging: Staging) -> None:
-        """Delete what an earlier attempt of this run wrote (its data location only)."""
+    def clear(self, staging: Staging, keep: Collection[str] = ()) -> None:
+        """Delete what attempts of this run wrote (its data location only), but for ``keep``.
+
+        Args:
+            staging: whose data location.
+            keep: paths of data files that stay, as a DataFile has them.
+        """
 
     @abstractmethod
     def write(

@@ -40,17 +40,19 @@ class Copy:
     Attributes:
         sql: the extract's rows.
         folder: the data location on the local disk.
+        prefix: how the names of the files begin.
         casts: the SQL type of each of the table's columns; those the extract lacks are null.
     """
 
     sql: SqlStream
     staging: Staging
     folder: Path
+    prefix: str
     casts: dict[str, str]
     lacking: frozenset[str]
 
     @classmethod
-    def possible(cls, extract: Extract, staging: Staging) -> Copy | None:
+    def possible(cls, extract: Extract, staging: Staging, prefix: str) -> Copy | None:
         """The COPY that writes the same as the general path would; None: there is none."""
         folder = local_folder(staging.data_location)
         sql = extract.sql
@@ -65,7 +67,7 @@ class Copy:
             casts[column.name] = cast
         if len({name.casefold() for name in casts}) < len(casts):
             return None  # DuckDB does not tell A and a apart
-        return cls(sql, staging, folder, casts, frozenset(casts) - set(have))
+        return cls(sql, staging, folder, prefix, casts, frozenset(casts) - set(have))
 
     def run(
         self,
@@ -114,12 +116,13 @@ class Copy:
         return (
             f"COPY (SELECT {columns} FROM ({self.sql.query})) TO {_text(str(self.folder))} "  # noqa: S608 - quoted by sqlglot
             f"(FORMAT parquet, COMPRESSION zstd, FIELD_IDS {{{ids}}}, "
-            f"FILE_SIZE_BYTES {file_bytes}, FILENAME_PATTERN 'batch-{{i}}', OVERWRITE_OR_IGNORE)"
+            f"FILE_SIZE_BYTES {file_bytes}, "
+            f"FILENAME_PATTERN {_text(self.prefix + '-{i}')}, OVERWRITE_OR_IGNORE)"
         )
 
     def progress(self, share: float) -> Progress:
         """How far it is when so much of the input (0 to 1) was read."""
-        written = sum(path.stat().st_size for path in self.folder.glob("batch-*.parquet"))
+        written = sum(path.stat().st_size for path in self.folder.glob(f"{self.prefix}-*.parquet"))
         return Progress(int(self.sql.rows * share), int(self.sql.bytes * share), written)
 
     def files(self, made: DataFiles) -> Iterator[DataFile]:
@@ -129,7 +132,7 @@ class Copy:
             BatchRefusedError: a required column holds a null.
         """
         for path in sorted(
-            self.folder.glob("batch-*.parquet"), key=lambda p: (len(p.name), p.name)
+            self.folder.glob(f"{self.prefix}-*.parquet"), key=lambda p: (len(p.name), p.name)
         ):
             footer = pq.read_metadata(path)
             if not footer.num_rows:
