@@ -20,6 +20,9 @@ from wap.logs import log_to
 from wap.model import RunRequest
 from wap.project import Project
 
+#: How often a door looks whether the warm worker still lives.
+STAND_BY_SECONDS = 1.0
+
 
 def run_requests(
     project: Project,
@@ -106,14 +109,34 @@ async def connect(project: Project, server: runtime.Server) -> Client:
 @asynccontextmanager
 async def _worker(project: Project, client: Client, *, warm: bool) -> AsyncIterator[None]:
     """Our own worker, unless ``wap up`` keeps a warm one."""
-    if warm:
-        yield
+    if not warm:
+        async with _own_worker(project, client):
+            yield
         return
+    standing_by = asyncio.create_task(_stand_by(project, client))
+    try:
+        yield
+    finally:
+        standing_by.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await standing_by
+
+
+@asynccontextmanager
+async def _own_worker(project: Project, client: Client) -> AsyncIterator[None]:
     from wap import worker  # noqa: PLC0415 - heavy; imported beside the server's start
 
     with worker.open_activities(project) as activities:
         async with worker.make_worker(client, queue_of(project), activities):
             yield
+
+
+async def _stand_by(project: Project, client: Client) -> None:
+    """Take over when the warm worker dies under a run: nobody else would, and it would wait."""
+    while runtime.has_warm_worker(folder_of(project)):  # noqa: ASYNC110 - another process's lock
+        await asyncio.sleep(STAND_BY_SECONDS)
+    async with _own_worker(project, client):
+        await asyncio.Event().wait()
 
 
 def queue_of(project: Project) -> str:
