@@ -60,7 +60,8 @@ def down(project: Project) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
-        while runtime.has_warm_worker(folder) and time.monotonic() < deadline:
+        # Gone for good, not only without work: then it uses the server no more.
+        while runtime.has_daemon(folder) and time.monotonic() < deadline:
             time.sleep(0.05)
         stopped = True
     if runtime.running(folder) is not None:
@@ -89,8 +90,11 @@ def main() -> None:
     """Serve the project whose folder is the first argument until told to stop."""
     project = load_project(Path(sys.argv[1]), os.environ)
     log_to(project.state)
-    with server_of(project) as server:
-        asyncio.run(_serve(project, server, folder_of(project)))
+    folder = folder_of(project)
+    with (folder / "daemon.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        with server_of(project) as server:
+            asyncio.run(_serve(project, server, folder))
     sys.stderr.flush()
     os._exit(0)  # see wap.cli.entry: the SDK can abort an interpreter that is finishing
 

@@ -110,8 +110,14 @@ def _is_held(lock: Path) -> bool:
 
 
 def has_warm_worker(folder: Path) -> bool:
-    """Whether ``wap up`` keeps a worker: it holds this lock while it lives."""
+    """Whether ``wap up`` keeps a worker: it holds this lock while it takes work."""
     lock = folder / "worker.lock"
+    return lock.exists() and _is_held(lock)
+
+
+def has_daemon(folder: Path) -> bool:
+    """Whether the process of ``wap up`` is there: it holds this lock as long as it lives."""
+    lock = folder / "daemon.lock"
     return lock.exists() and _is_held(lock)
 
 
