@@ -37,6 +37,7 @@ class Watched:
         request: what was asked for.
         progress: the workflow's own account; None until it has answered once.
         numbers: rows and bytes of the step that runs, from its heartbeat.
+        trouble: why the step that runs is tried again; "" when it is not.
         resumed: the run was there already (a killed door left it) and is followed to its end.
         result: set once, at the end.
     """
@@ -44,6 +45,7 @@ class Watched:
     request: RunRequest
     progress: Progress | None = None
     numbers: dict[str, int] = field(default_factory=dict)
+    trouble: str = ""
     resumed: bool = False
     cancelling: bool = False
     result: RunResult | None = None
@@ -159,7 +161,7 @@ async def _look(
         # A worker that is busy, or not there yet, answers a later look.
         with contextlib.suppress(RPCError):
             watched.progress = await _progress(handle)
-            watched.numbers = await _numbers(handle)
+            watched.numbers, watched.trouble = await _pending(handle)
             changed()
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -171,13 +173,17 @@ async def _progress(handle: WorkflowHandle[Any, Any]) -> Progress:
     return progress
 
 
-async def _numbers(handle: WorkflowHandle[Any, Any]) -> dict[str, int]:
+async def _pending(handle: WorkflowHandle[Any, Any]) -> tuple[dict[str, int], str]:
+    """Numbers of the step that runs, and why its last attempt failed."""
     description = await handle.describe()
+    numbers: dict[str, int] = {}
+    trouble = ""
     for pending in description.raw_description.pending_activities:
+        trouble = pending.last_failure.message.partition("\n")[0]
         if pending.heartbeat_details.payloads:
             decoded = await pydantic_data_converter.decode(pending.heartbeat_details.payloads)
-            return dict(decoded[0])
-    return {}
+            numbers = dict(decoded[0])
+    return numbers, trouble
 
 
 async def _result_of_failed(

@@ -50,6 +50,7 @@ class LiveRuns:
         self._live = Live(console=console, refresh_per_second=8, transient=False)
         self._told: set[tuple[str, int]] = set()
         self._greeted: set[str] = set()
+        self._troubles: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -77,6 +78,9 @@ class LiveRuns:
         if run.progress.summary and name not in self._greeted:
             self._greeted.add(name)
             self._console.print(Text(f"{name}: {_heading(run)}"))
+        if run.trouble and (name, run.trouble) not in self._troubles:
+            self._troubles.add((name, run.trouble))
+            self._console.print(Text(f"{name}: tried again: {run.trouble}"))
         for number, step in enumerate(run.progress.steps):
             if step.seconds is not None and (name, number) not in self._told:
                 self._told.add((name, number))
@@ -103,7 +107,8 @@ def _picture(run: Watched) -> RenderableType:
     title = Text.assemble((run.request.pipeline, "bold"), "   ", (_heading(run), "dim"))
     if run.cancelling and run.result is None:
         title.append("   cancelling: rolling back …", style="yellow")
-    return Group(title, grid)
+    trouble = [Text(f"tried again: {run.trouble}", "yellow")] if run.trouble else []
+    return Group(title, grid, *trouble)
 
 
 def _row(run: Watched, step: StepState) -> tuple[RenderableType, ...]:
