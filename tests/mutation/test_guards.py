@@ -94,7 +94,8 @@ class Forks:
         )
 
     def pytest(self, copy: Path, *nodes: str) -> Run:
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "the_copy", "-p", "pytest_timeout"]
+        options = ["-x", "-q", "-o", "timeout=120", "-p", "no:cacheprovider"]
+        options += ["-p", "the_copy", "-p", "pytest_timeout"]
         output = copy / "output.txt"
         job = {
             "copy": str(copy),
@@ -178,6 +179,7 @@ def test_no_guard_stands_twice():
     assert len({(guard.file, guard.text, guard.broken) for guard in GUARDS}) == len(GUARDS)
 
 
+@pytest.mark.timeout(900)  # several hundred tests in one
 def test_with_every_guard_in_place_all_is_green(base, free):
     forks = free.get()
     try:
