@@ -463,6 +463,19 @@ def test_secrets_in_a_pipelines_url_are_written_nowhere(shop: Shop) -> None:
     assert leaks == []
 
 
+def test_masked_value_that_does_not_fit_is_written_nowhere(shop: Shop) -> None:
+    pipeline = shop.root / "pipelines" / "orders.yml"
+    pipeline.write_text(pipeline.read_text().replace("{customer: [pii]}", "{amount: [pii]}"))
+    data = shop.write("data/orders-1.csv", HEADER + "1,a,pr1v4te,2026-01-01\n")
+    result = refused(shop, code=1, said="amount")
+    assert "orders-1.csv, line 2, column amount" in result["reason"]
+    assert "pr1v4te" not in json.dumps(result)
+    data.unlink()
+    leaks = [f for f in shop.root.rglob("*") if f.is_file() and b"pr1v4te" in f.read_bytes()]
+    # The refused rows themselves are kept for whoever corrects them, as the input was.
+    assert [f.parent.name for f in leaks] in ([], ["rejects"])
+
+
 # --- at once -----------------------------------------------------------------------------------
 
 
