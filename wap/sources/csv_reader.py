@@ -231,13 +231,12 @@ class _Parser:
 
     def _table(self, block: Block, types: dict[str, pa.DataType], invalid: list[Any], *,
                quoted_null: bool = False) -> pa.Table:  # fmt: skip
-        noted = len(invalid)
         try:
             return self._parsed(block, types, invalid, quoted_null, None)
         except pa.ArrowInvalid as exc:
             if _LONGER_THAN_A_CHUNK not in str(exc):
                 raise
-        del invalid[noted:]
+        # A row noted twice is refused once: it is known by its number.
         return self._parsed(block, types, invalid, quoted_null, block.data.size)
 
     def _parsed(self, block: Block, types: dict[str, pa.DataType], invalid: list[Any],
