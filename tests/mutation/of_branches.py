@@ -271,7 +271,13 @@ GUARDS: tuple[Guard, ...] = (
         "a foreign snapshot below a seal",
         "return snapshot.run_id == run_id and snapshot.role in _BELOW_A_SEAL",
         "return True",
-        "test_a_foreign_snapshot_between_stage_and_seal_breaks_the_seal",
+        "test_a_foreign_snapshot_is_named_wherever_it_is",
+    ),
+    _coverage(
+        "a snapshot without a role below a seal",
+        "return snapshot.run_id == run_id and snapshot.role in _BELOW_A_SEAL",
+        "return snapshot.run_id == run_id",
+        f"{_UNIT}_guard_coverage.py::test_a_snapshot_without_a_role_below_a_stage",
     ),
     _coverage(
         "a bootstrap that is not the first",

@@ -33,3 +33,8 @@ def test_a_seal_that_stands_elsewhere():
 
 def test_a_seal_over_a_snapshot_without_a_role():
     assert names(BOOT, snap(2, run="a"), SEAL) == [3, 2]
+
+
+def test_a_snapshot_without_a_role_below_a_stage():
+    seal = replace(snap(4), summary=Seal("a", 3, "c", "d", "s").to_summary())
+    assert names(BOOT, snap(2, run="a"), snap(3, role="stage", run="a"), seal) == [2]
