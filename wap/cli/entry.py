@@ -49,7 +49,8 @@ def _leave(door: Callable[..., object]) -> None:
     (sdk-python issue 300), so after flushing we leave without finishing it.
     """
     # A polite kill unwinds like Ctrl-C: before a run begins, what was started is stopped again.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     code = _call(door)
     sys.stdout.flush()
     sys.stderr.flush()
