@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 _RUN = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 import pyarrow as pa
 from tests.unit.wap.engines.staging import staging, write
@@ -20,28 +20,33 @@ from tests.unit.wap.sources.feeding import Project
 from wap.engines.arrow import ArrowEngine
 from wap.types import from_arrow, to_arrow
 
+def peak_mib():
+    # Not ru_maxrss: it starts with what the parent had when this process was forked.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) >> 10
+
 root, name, form, budget, part, copy = sys.argv[1:]
 project = Project(Path(root))
 source = project.source(name, form)
 plan = source.plan(None, everything=False)
 iceberg = from_arrow(source.schema(plan))
 where = staging(Path(root), iceberg, [("part", part)] if part != "none" else [])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_mib()
 with source.open(plan, to_arrow(iceberg)) as extract:
     written = write(extract, where, ArrowEngine(int(budget) << 20, 8 << 20, copy=copy == "copy"))
     counts = extract.finish()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"rows": written.rows, "read": counts.read, "mib": (peak - before) >> 10}))
+result = {"rows": written.rows, "read": counts.read, "mib": peak_mib() - before}
+print(json.dumps(result))
 """
-ROWS = 2_500_000
+ROWS = 3_000_000
 BUDGET_MIB = 100
 #: The budget is of data; parsers, encoders and allocators come on top, the same for any size.
-ALLOWED_MIB = BUDGET_MIB + 150
+ALLOWED_MIB = BUDGET_MIB + 220
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """350 MB of Arrow data: as Parquet in one row group and as CSV."""
+    """410 MB of Arrow data: as Parquet in one row group and as CSV."""
     folder = tmp_path_factory.mktemp("large")
     text = "x" * 120
     ids = range(ROWS)
@@ -56,6 +61,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 _SCHEMA = pa.schema([("id", pa.int64()), ("part", pa.int64()), ("text", pa.string())])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.parametrize(
     ("form", "part", "how"),
     [
