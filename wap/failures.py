@@ -24,22 +24,23 @@ RETRIED = frozenset(
     }
 )
 
-#: Steps that only read or that are cheap to do again wait for a sick neighbour about two minutes.
+#: A sick neighbour is asked again for half a minute beside what each attempt itself waits.
+#: (A locked SQLite is waited for up to a minute an attempt, so such a run ends after minutes.)
 STEP = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
     maximum_interval=timedelta(seconds=30),
-    maximum_attempts=8,
+    maximum_attempts=6,
     # Temporal refuses a payload that is too large on every attempt alike.
     non_retryable_error_types=["PayloadsTooLarge"],
 )
 
-#: An undo, and what follows a publish, is worth waiting longer for: about ten minutes.
+#: An undo, and what follows a publish, is worth waiting longer for: about four minutes.
 FORWARD = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
     maximum_interval=timedelta(minutes=1),
-    maximum_attempts=15,
+    maximum_attempts=10,
     non_retryable_error_types=["PayloadsTooLarge"],
 )
 
