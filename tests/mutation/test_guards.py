@@ -19,7 +19,7 @@ from queue import Queue
 
 import pytest
 
-from tests.mutation import of_branches, of_checks, of_publishing, of_wap
+from tests.mutation import of_branches, of_checks, of_contracts, of_publishing, of_wap
 from tests.mutation.guard import Guard
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,13 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("catalog", "checks", "wap")
 #: Side by side; each is busy with one mutant at a time.
 PROCESSES = 2
-GUARDS = (*of_publishing.GUARDS, *of_branches.GUARDS, *of_checks.GUARDS, *of_wap.GUARDS)
+GUARDS = (
+    *of_publishing.GUARDS,
+    *of_branches.GUARDS,
+    *of_checks.GUARDS,
+    *of_contracts.GUARDS,
+    *of_wap.GUARDS,
+)
 
 #: A broken guard must be missed by an assertion. These say that the mutant itself is nonsense.
 NONSENSE = re.compile(r"^E +(?:NameError|UnboundLocalError|ImportError|SyntaxError)", re.MULTILINE)
