@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.base
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check format lint types bench clean
+.PHONY: help run demo test guards check format lint types bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ demo: $(RUNTIME) ## a good batch is published, a spoiled one is blocked, the con
 
 test: $(DEV) ## the tests
 	$(BIN)/python -m pytest
+
+guards: $(DEV) ## break every guard of laws 2 and 3 on purpose: each must turn a test red
+	$(BIN)/python -m pytest tests/mutation
 
 check: $(DEV) format lint types test ## all that .ci/run runs: format, lint, import contracts, types, tests
 

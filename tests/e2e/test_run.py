@@ -126,7 +126,8 @@ def test_mistake_in_a_file_is_a_usage_error_that_starts_nothing(shop, file, text
     done = shop.run("orders")
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr + done.stdout
-    assert "Hint:" in done.stderr or "did you mean" in done.stderr
+    everything = done.stderr + done.stdout
+    assert "Hint:" in everything or "did you mean" in everything
     assert not (shop.root / "warehouse").exists() or shop.files() == []
 
 
