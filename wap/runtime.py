@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -31,6 +32,10 @@ _SETTINGS = (
     "--log-level", "error",
 )  # fmt: skip
 
+#: A shell that notes its own process id and then becomes the server: a starter that dies between
+#: any two of its lines leaves either no server or one that can be found, used and stopped.
+_NOTED = ("sh", "-c", 'echo $$ > "$0" && exec "$@"')
+
 START_SECONDS = 60.0
 
 
@@ -54,8 +59,9 @@ def embedded(folder: Path) -> Iterator[Server]:
     """Use the project's own server: find it, or start it, and stop it if nobody else uses it.
 
     Every user holds a shared lock that the kernel frees when the user dies, however it dies. The
-    last one to leave gets that lock alone, and only then stops the server. A server that a killed
-    run left behind is found by its own lock and used again.
+    last one to leave gets that lock alone, and only then stops the server; also the one that is
+    interrupted while the server starts. A server that a killed run left behind is found by its
+    own lock and used again.
 
     Args:
         folder: the server's folder in the project's state; holds its database and locks.
@@ -65,10 +71,11 @@ def embedded(folder: Path) -> Iterator[Server]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _open_lock(folder / "users.lock") as users:
-        with _locked(folder / "turn.lock"):
-            fcntl.flock(users, fcntl.LOCK_SH)
-            server = running(folder) or _start(folder)
         try:
+            with _locked(folder / "turn.lock"):
+                fcntl.flock(users, fcntl.LOCK_SH)
+                server = running(folder) or _start(folder)
+                _await_answer(folder, server)
             yield server
         finally:
             with _locked(folder / "turn.lock"), contextlib.suppress(BlockingIOError):
@@ -79,7 +86,9 @@ def embedded(folder: Path) -> Iterator[Server]:
 def running(folder: Path) -> Server | None:
     """The project's server if it runs; proved by the lock it holds while it lives.
 
-    A server that was told to stop has no description any more: it is waited for.
+    Where it answers is written before it starts, its process id by itself. A server that was told
+    to stop has no description any more: it is told again, for who told it may have died between
+    the two, and waited for.
 
     Raises:
         TemporalUnavailableError: the lock is held, and nothing says where the server answers.
@@ -87,17 +96,33 @@ def running(folder: Path) -> Server | None:
     lock = folder / "server.lock"
     deadline = time.monotonic() + START_SECONDS
     while lock.exists() and _is_held(lock):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            facts = json.loads((folder / "server.json").read_text())
-            return Server(facts["address"], facts["ui"], int(facts["pid"]))
+        address, pid = _read(folder / "server.json"), _read(folder / "server.pid")
+        if address and pid:
+            facts = json.loads(address)
+            return Server(facts["address"], facts["ui"], int(pid))
+        if pid:
+            _terminate(int(pid))
         if time.monotonic() > deadline:
             raise TemporalUnavailableError(
                 "a Temporal server holds the project's lock but says not where it answers",
                 where=str(folder),
                 hint="stop that process by hand",
             )
-        time.sleep(0.02)
+        time.sleep(0.05)
     return None
+
+
+def _read(path: Path) -> str:
+    """What stands in the file; "" where there is none, or it is being written."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _terminate(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
 
 
 def _is_held(lock: Path) -> bool:
@@ -130,8 +155,7 @@ def stop(folder: Path) -> bool:
     if server is None or server.pid is None:
         return False
     (folder / "server.json").unlink(missing_ok=True)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(server.pid, signal.SIGTERM)
+    _terminate(server.pid)
     return True
 
 
@@ -154,10 +178,17 @@ def binary() -> str:
 def _start(folder: Path) -> Server:
     port, ui_port = _free_ports(2)
     log = folder / "server.log"
+    # Gone before the lock is taken: under it, a process id alone means «told to stop».
+    for name in ("server.json", "server.pid"):
+        (folder / name).unlink(missing_ok=True)
     with _open_lock(folder / "server.lock") as lock, log.open("wb") as output:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        (folder / "server.json").unlink(missing_ok=True)
+        server = Server(f"127.0.0.1:{port}", f"http://127.0.0.1:{ui_port}")
+        temporary = folder / "server.json.new"
+        temporary.write_text(json.dumps({"address": server.address, "ui": server.ui}))
+        temporary.replace(folder / "server.json")
         command = [
+            *_NOTED, str(folder / "server.pid"),
             binary(), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port),
             "--ui-port", str(ui_port), "--db-filename", str(folder / "temporal.db"), *_SETTINGS,
         ]  # fmt: skip
@@ -167,23 +198,17 @@ def _start(folder: Path) -> Server:
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             pass_fds=(lock.fileno(),), start_new_session=True, cwd=folder,
         )  # fmt: skip
-        server = Server(f"127.0.0.1:{port}", f"http://127.0.0.1:{ui_port}", process.pid)
-        facts = {"address": server.address, "ui": server.ui, "pid": server.pid}
-        temporary = folder / "server.json.new"
-        temporary.write_text(json.dumps(facts))
-        temporary.replace(folder / "server.json")
-    _await_port(process, port, log)
-    return server
+    return dataclasses.replace(server, pid=process.pid)
 
 
-def _await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _await_answer(folder: Path, server: Server) -> None:
+    host, _, port = server.address.rpartition(":")
+    log = folder / "server.log"
     deadline = time.monotonic() + START_SECONDS
     while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 0.5):
             return
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            process.wait()
+        if not _is_held(folder / "server.lock") or time.monotonic() > deadline:
             last = log.read_text(errors="replace").strip().splitlines()[-3:]
             raise TemporalUnavailableError(
                 f"the Temporal server did not start: {' / '.join(last) or 'it said nothing'}",

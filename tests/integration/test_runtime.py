@@ -22,6 +22,29 @@ with runtime.embedded(Path(sys.argv[1])) as server:
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
+USE_AND_DIE_AT_STATEMENT = """
+import ast, inspect, os, signal, sys
+from pathlib import Path
+from wap import runtime
+
+source, first = inspect.getsourcelines(runtime._start)
+body = ast.walk(ast.parse("".join(source)))
+statements = {first - 1 + n.lineno for n in body if isinstance(n, ast.stmt)}
+left = int(sys.argv[2])
+
+def lines(frame, event, _):
+    global left
+    if event == "line" and frame.f_lineno in statements:
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.Signals(int(sys.argv[3])))
+    return lines
+
+sys.settrace(lambda frame, *_: lines if frame.f_code is runtime._start.__code__ else None)
+with runtime.embedded(Path(sys.argv[1])):
+    pass
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path):
@@ -77,6 +100,28 @@ def test_server_of_a_killed_user_is_found_and_used_again(folder):
     with runtime.embedded(folder) as again:
         assert again == left
     assert runtime.running(folder) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_starter_that_dies_at_any_statement_leaves_no_server_unknown(folder, number):
+    for statement in range(1 if number == signal.SIGKILL else 2, 100, 2):
+        arguments = [str(folder), str(statement), str(int(number))]
+        died = subprocess.run(
+            [sys.executable, "-c", USE_AND_DIE_AT_STATEMENT, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if number == signal.SIGINT:
+            assert runtime.running(folder) is None, "an interrupted starter stops what it started"
+        with runtime.embedded(folder) as server:
+            assert answers(server.address)
+        assert runtime.running(folder) is None
+        if died.returncode == 0:
+            break
+    assert died.returncode == 0, died.stderr
+    assert statement > 8
 
 
 def test_killed_server_is_replaced_on_the_same_database(folder):
