@@ -29,7 +29,7 @@ DUCKDB_TYPES = {name: _DUCKDB.get(kind, kind.upper()) for name, kind in TYPES.it
 
 _PIPELINE = """\
 table: tpch.lineitem
-source: {{kind: files, path: {path}, format: {form}}}
+source: {{kind: files, path: "{path}", format: {form}}}
 write: {{mode: append}}
 schema:
   columns: {{{columns}}}
@@ -91,13 +91,18 @@ def arrow_schema() -> pa.Schema:
 
 def make_project(folder: Path, source: Path, form: str) -> None:
     """A project folder that loads a file (by a link of its own, so that it lies inside)."""
-    for name in ("pipelines", "contracts", "in"):
-        (folder / name).mkdir()
-    path = f"in/lineitem.{form}"
+    (folder / "in").mkdir()
     # A hard link: a symbolic one would lead out of the project, and is refused.
-    (folder / path).hardlink_to(source)
+    (folder / f"in/lineitem.{form}").hardlink_to(source)
+    write_project(folder, form)
+
+
+def write_project(folder: Path, form: str) -> None:
+    """The project's own files; whatever lies in its folder ``in`` is loaded."""
+    for name in ("pipelines", "contracts"):
+        (folder / name).mkdir()
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in TYPES.items())
-    pipeline = _PIPELINE.format(path=path, form=form, columns=columns)
+    pipeline = _PIPELINE.format(path=f"in/*.{form}", form=form, columns=columns)
     (folder / "wap.toml").write_text('[project]\nname = "bench"\n')
     (folder / "pipelines" / "lineitem.yml").write_text(pipeline)
     (folder / "contracts" / "lineitem.yml").write_text(_CONTRACT)
