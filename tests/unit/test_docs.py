@@ -74,10 +74,13 @@ def options() -> dict[str, set[str]]:
     """Options by command."""
     assert commands.__all__
     group: Any = typer.main.get_command(app)
-    return {
-        name: {"--help", *(o for p in command.params for o in p.opts)}
-        for name, command in group.commands.items()
-    }
+    return {name: {"--help", *_options(command)} for name, command in group.commands.items()}
+
+
+def _options(command: Any) -> set[str]:
+    """Those of a command; of a group of commands, those of all in it."""
+    own = {o for p in command.params for o in p.opts}
+    return own.union(*map(_options, getattr(command, "commands", {}).values()))
 
 
 def calls(line: str) -> Iterator[tuple[str, str]]:
