@@ -45,9 +45,8 @@ class Issuer:
         return jwt.encode({**claims, "exp": now + int(days * _DAY)}, self._key, "RS256")
 
 
-def variables() -> dict[str, str]:
+def variables(issuer: Issuer) -> dict[str, str]:
     """New values for everything that docker-compose.yml leaves open."""
-    issuer = Issuer()
     found = {name: secrets.token_urlsafe(24) for name in WORDS}
     found["NESSIE_PUBLIC_KEY"] = issuer.public_key
     found |= {f"NESSIE_{role.upper()}_TOKEN": issuer.token(role) for role in Role}
@@ -57,7 +56,7 @@ def variables() -> dict[str, str]:
 def main() -> None:
     """Write the file once; one that is there is kept, for the volumes hold its passwords."""
     path = Path(__file__).resolve().parents[1] / ".env"
-    text = "".join(f"{name}={value}\n" for name, value in variables().items())
+    text = "".join(f"{name}={value}\n" for name, value in variables(Issuer()).items())
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

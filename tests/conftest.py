@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from deploy.make_env import Issuer, variables
+from tests.servers.composed import composed
 from tests.servers.nessie import Nessie
 from tests.servers.postgres import Postgres
 from tests.servers.seaweedfs import SeaweedFS
@@ -34,3 +36,16 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Issuer:
+    """Signs the tokens that Nessie of ``server_mode`` takes."""
+    return Issuer()
+
+
+@pytest.fixture(scope="session")
+def server_mode(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer):
+    """All servers of ``docker-compose.yml``, with its settings: tokens, rules, bucket policy."""
+    with composed(tmp_path_factory.mktemp("server-mode"), variables(issuer)) as servers:
+        yield servers
