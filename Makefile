@@ -7,10 +7,10 @@ RUNTIME := $(VENV)/.base
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test guards check format lint types bench clean
+.PHONY: help run demo run-server servers servers-down env test guards check format lint types bench clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -34,6 +34,20 @@ run: $(RUNTIME) ## stage, audit and publish the 336,776 flights of New York City
 demo: $(RUNTIME) ## a good batch is published, a spoiled one is blocked, the consumer sees no difference
 	@$(BIN)/python $(EXAMPLE)/fetch.py
 	@$(BIN)/python -m examples.demo
+
+run-server: $(DEV) ## the same flights in server mode: Nessie, S3, Postgres, a given Temporal server
+	@$(BIN)/python $(EXAMPLE)/fetch.py
+	@$(BIN)/python -m examples.server
+
+servers: $(DEV) ## the servers of docker-compose.yml without Docker, until Ctrl-C or servers-down
+	@$(BIN)/python -m tests.servers up
+
+servers-down: $(DEV) ## stop them
+	@$(BIN)/python -m tests.servers down
+
+env: $(DEV) ## new passwords and tokens for docker-compose.yml, in .env
+	@$(BIN)/python $(EXAMPLE)/fetch.py
+	@$(BIN)/python deploy/make_env.py
 
 test: $(DEV) ## the tests
 	$(BIN)/python -m pytest
