@@ -1,4 +1,4 @@
-"""``python -m tests.servers``: the servers of ``docker-compose.yml`` without Docker, kept running."""
+"""``python -m tests.servers``: the servers of ``docker-compose.yml``, kept without Docker."""
 
 from __future__ import annotations
 
