@@ -16,4 +16,4 @@ cat > "$config" <<JSON
 ]}
 JSON
 exec weed server -s3.config="$config" -filer -s3 -s3.port.iceberg=0 -s3.port.lance=0 \
-  -volume.max=50 -master.volumeSizeLimitMB=64 "$@"
+  -volume.max=0 -master.volumeSizeLimitMB=1024 "$@"

@@ -43,7 +43,7 @@ class SeaweedFS:
         command = [
             str(program), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.port={self.port}",
-            f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", *numbers,
+            f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", *numbers,
             "-volume.max=50", "-master.volumeSizeLimitMB=64",
         ]  # fmt: skip
         self.server = Server("seaweedfs", command, folder, self._answers)
