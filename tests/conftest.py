@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.make_env import Issuer, variables
-from tests.servers.composed import composed
+from deploy.make_env import Issuer
+from tests.servers.__main__ import running
 from tests.servers.nessie import Nessie
 from tests.servers.postgres import Postgres
 from tests.servers.seaweedfs import SeaweedFS
@@ -47,5 +47,5 @@ def issuer() -> Issuer:
 @pytest.fixture(scope="session")
 def server_mode(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer):
     """All servers of ``docker-compose.yml``, with its settings: tokens, rules, bucket policy."""
-    with composed(tmp_path_factory.mktemp("server-mode"), variables(issuer)) as servers:
+    with running(tmp_path_factory.mktemp("server-mode"), issuer) as servers:
         yield servers

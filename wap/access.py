@@ -24,7 +24,10 @@ _READ = ("VIEW_REFERENCE", "READ_ENTRIES", "READ_CONTENT_KEY", "READ_ENTITY_VALU
 _AUDIT = (*_READ, "LIST_COMMIT_LOG")
 
 _GET = ("s3:GetObject",)
-_WRITE = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
+_WRITE = (
+    "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload",
+    "s3:ListMultipartUploadParts",
+)  # fmt: skip
 #: What each role may do with an object of the warehouse.
 _ON_OBJECTS = {Role.CONSUMER: _GET, Role.AUDITOR: _GET, Role.ENGINEER: _WRITE}
 
@@ -118,7 +121,18 @@ def _statements(warehouse: str, role: Role) -> list[dict[str, object]]:
         "Resource": f"arn:aws:s3:::{bucket}",
         "Condition": {"StringLike": {"s3:prefix": [f"{prefix}*"]}},
     }
-    return [objects] if role is Role.CONSUMER else [objects, listing]
+    # What a killed writer left half-way is looked for; AWS knows no prefix here.
+    uploads: dict[str, object] = {
+        "Sid": f"{role.title()}Uploads",
+        "Effect": "Allow",
+        "Action": ["s3:ListBucketMultipartUploads"],
+        "Resource": f"arn:aws:s3:::{bucket}",
+    }
+    return {
+        Role.CONSUMER: [objects],
+        Role.AUDITOR: [objects, listing],
+        Role.ENGINEER: [objects, listing, uploads],
+    }[role]
 
 
 def _parts(warehouse: str) -> tuple[str, str]:

@@ -1,7 +1,9 @@
 """Who may see what, tried on the real servers with real tokens and keys."""
 
 import contextlib
+import os
 import re
+import stat
 import subprocess
 from dataclasses import dataclass
 
@@ -12,7 +14,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from deploy.make_env import Issuer
+from deploy.make_env import WORDS, Issuer
+from tests.servers.__main__ import _kept, holder, running
 from tests.servers.composed import Composed
 from wap.access import Role
 
@@ -242,6 +245,7 @@ def allowed(client) -> set[str]:
         "put beside": lambda: client.put_object(Bucket="lake", Key="warehouse-2/new", Body=b"2"),
         "delete": lambda: client.delete_object(Bucket="lake", Key="warehouse/new"),
         "upload": lambda: client.create_multipart_upload(Bucket="lake", Key="warehouse/parts"),
+        "uploads": lambda: client.list_multipart_uploads(Bucket="lake", Prefix="warehouse/"),
         "policy": lambda: client.get_bucket_policy(Bucket="lake"),
         "new policy": lambda: client.put_bucket_policy(Bucket="lake", Policy="{}"),
         "bucket": lambda: client.create_bucket(Bucket="mine"),
@@ -264,7 +268,7 @@ def test_an_auditor_lists_the_warehouse_too(server_mode, lake):
 
 
 def test_an_engineer_writes_the_warehouse_and_nothing_beside_it(server_mode, lake):
-    may = {"get", "head", "list", "put", "put over", "delete", "upload"}
+    may = {"get", "head", "list", "put", "put over", "delete", "upload", "uploads"}
     assert allowed(s3(server_mode, "engineer")) == may
 
 
@@ -306,3 +310,31 @@ def test_health_checks_tell_a_server_that_is_there_from_one_that_is_not(server_m
 
     assert asked(at(server_mode)) == 0
     assert asked(1) != 0
+
+
+# --- make servers -------------------------------------------------------------------------------
+
+
+def test_servers_are_started_once_and_known_by_who_keeps_them(server_mode):
+    assert holder(server_mode.folder) == os.getpid()
+    with pytest.raises(SystemExit, match="run already"), running(server_mode.folder):
+        raise AssertionError
+
+
+def test_passwords_stay_with_the_databases_that_were_made_with_them(tmp_path, issuer):
+    first, again = (_kept(tmp_path / "variables.json", issuer) for _ in range(2))
+    assert {name: first[name] for name in WORDS} == {name: again[name] for name in WORDS}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_projects_environment_is_written_for_its_owner_alone(server_mode, role):
+    path = server_mode.folder / f"{role}.env"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    command = ["/bin/sh", "-c", f". {path} && env"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env={}).stdout
+    told = dict(line.split("=", 1) for line in said.splitlines())
+    assert told | server_mode.project_environment(role) == told
+    others = {k for k in server_mode.variables if k.endswith(("_SECRET", "_TOKEN", "_PASSWORD"))}
+    mine = {f"S3_{role.upper()}_SECRET", f"NESSIE_{role.upper()}_TOKEN"}
+    mine |= {"WAP_DB_PASSWORD"} if role == "engineer" else set()
+    assert not [name for name in others - mine if server_mode.variables[name] in said]

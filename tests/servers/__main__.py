@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.make_env import Issuer, variables
+from deploy.make_env import WORDS, Issuer, variables
 from tests.servers.composed import ROOT, Composed, composed
 from wap.access import Role
 
@@ -23,10 +23,14 @@ STOP_SECONDS = 60.0
 
 
 @contextmanager
-def running(folder: Path = FOLDER) -> Iterator[Composed]:
+def running(folder: Path = FOLDER, issuer: Issuer | None = None) -> Iterator[Composed]:
     """Start them on what an earlier start left, and stop them at the end; one at a time.
 
     While they run, ``<role>.env`` in the folder holds what a project needs in its environment.
+
+    Args:
+        folder: databases, logs and passwords.
+        issuer: signs the tokens; by default a new one.
     """
     folder.mkdir(mode=0o711, exist_ok=True)
     with (folder / "lock").open("a+") as lock:
@@ -38,7 +42,7 @@ def running(folder: Path = FOLDER) -> Iterator[Composed]:
         lock.write(str(os.getpid()))
         lock.flush()
         try:
-            with composed(folder, _kept(folder / "variables.json")) as servers:
+            with composed(folder, _kept(folder / "variables.json", issuer or Issuer())) as servers:
                 for role in Role:
                     lines = servers.project_environment(role).items()
                     text = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in lines)
@@ -49,13 +53,12 @@ def running(folder: Path = FOLDER) -> Iterator[Composed]:
                 (folder / f"{role}.env").unlink(missing_ok=True)
 
 
-def _kept(path: Path) -> dict[str, str]:
+def _kept(path: Path, issuer: Issuer) -> dict[str, str]:
     """The passwords that the databases in the folder were made with; tokens are new each time."""
-    fresh = variables(Issuer())
+    fresh = variables(issuer)
     if path.exists():
-        old: dict[str, str] = json.loads(path.read_text())
-        fresh |= {name: value for name, value in old.items() if not name.startswith("NESSIE_")}
-        fresh["NESSIE_DB_PASSWORD"] = old["NESSIE_DB_PASSWORD"]
+        old = json.loads(path.read_text())
+        fresh |= {name: old[name] for name in WORDS}
     _write(path, json.dumps(fresh))
     return fresh
 

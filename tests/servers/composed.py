@@ -54,6 +54,7 @@ class Composed:
             variables: what ``.env`` holds.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         self.variables = dict(variables)
         self.services = services(variables)
         self.temporal_port, self.temporal_ui = free_ports(2)
@@ -139,6 +140,15 @@ class Composed:
             env["WAP_CATALOG__PROPERTIES__S3__SECRET_ACCESS_KEY"] = secret
             del env["WAP_LEDGER__URL"], env["TEMPORAL_ADDRESS"]
         return env
+
+    def file_io(self, role: str) -> dict[str, str]:
+        """Properties of pyiceberg's FileIO with a role's keys."""
+        return {
+            "s3.endpoint": self.s3_endpoint,
+            "s3.region": "us-east-1",
+            "s3.access-key-id": role,
+            "s3.secret-access-key": self.variables[f"S3_{role.upper()}_SECRET"],
+        }
 
     @property
     def s3_endpoint(self) -> str:

@@ -31,7 +31,7 @@ def _as_user(folder: Path) -> list[str]:
     if os.geteuid() != 0:
         return []
     shutil.chown(folder, "postgres", "postgres")
-    for parent in (folder, *folder.parents):
+    for parent in folder.parents:
         if parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o011)
     return ["runuser", "-u", "postgres", "--"]
