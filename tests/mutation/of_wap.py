@@ -1,4 +1,4 @@
-"""Guards of ``wap/``: the saga's order, and the evidence that its steps ask for (laws 2 and 3)."""
+"""Guards of ``wap/``: the saga's order, the evidence its steps ask for, and who may see what."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _planning = guards_of("wap/planning.py", _STEPS)
 _writing = guards_of("wap/writing.py", _STEPS)
 _evidence = guards_of("wap/evidence.py", _EVIDENCE)
 _runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
+_access = guards_of("wap/access.py", "tests/unit/wap/test_access.py")
 
 _CANCEL = "test_cancel_in_a_step_rolls_back_even_if_the_step_never_hears_of_it"
 _SAVE = "    folder.save_books(number, books)\n"
@@ -45,6 +46,24 @@ _LAST = "so this answer is the last."
 _PUBLISHED = 'return Undone(removed="nothing: the run is published", published=move)'
 
 GUARDS: tuple[Guard, ...] = (
+    _access(
+        "a consumer who lists what is staged",
+        "Role.CONSUMER: [objects],",
+        "Role.CONSUMER: [objects, listing],",
+        "test_a_consumer_may_get_objects_of_the_warehouse_and_nothing_else",
+    ),
+    _access(
+        "a policy that reaches into a neighbour",
+        'f"{path}/" if path else ""',
+        "path",
+        "test_a_policy_ends_where_the_warehouse_does",
+    ),
+    _access(
+        "a consumer on every branch",
+        " && ref == 'main'\"",
+        '"',
+        "test_a_consumers_rule_is_for_main_and_not_for_its_log",
+    ),
     _workflow(
         "an audit that did not pass",
         "if not audited.passed:",

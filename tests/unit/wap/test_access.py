@@ -1,6 +1,7 @@
 """Rendered access: what is allowed is spelled out, and nothing else is."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -69,6 +70,14 @@ def test_what_no_policy_can_hold_is_refused(warehouse):
 def test_a_bucket_policy_for_nobody_is_refused():
     with pytest.raises(ConfigError, match="for somebody"):
         bucket_policy(LAKE, {Role.AUDITOR: []})
+
+
+def test_a_consumers_rule_is_for_main_and_not_for_its_log():
+    rules = dict(line.split("=", 1) for line in nessie_rules().splitlines() if line[0] != "#")
+    consumer = rules["nessie.server.authorization.rules.consumer"]
+    assert consumer.endswith("] && ref == 'main'")
+    assert "LOG" not in consumer
+    assert all(op.startswith(("VIEW_", "READ_")) for op in re.findall(r"'([A-Z_]+)'", consumer))
 
 
 @pytest.fixture
