@@ -1,5 +1,6 @@
 #!/bin/sh
-# SeaweedFS with one identity per role: what each may do is in the bucket's policy (lake.py).
+# SeaweedFS with one identity per role. What each may do is in the bucket's policy (lake.py); uploads
+# that are signed piece by piece (pyarrow's, Spark's) are judged by the identity's own actions alone.
 set -eu
 config="${SEAWEEDFS_CONFIG:-/run/seaweedfs/s3.json}"
 umask 077
@@ -7,7 +8,7 @@ cat > "$config" <<JSON
 {"identities": [
   {"name": "admin", "actions": ["Admin", "Read", "Write", "List", "Tagging"],
    "credentials": [{"accessKey": "admin", "secretKey": "$S3_ADMIN_SECRET"}]},
-  {"name": "engineer", "actions": [],
+  {"name": "engineer", "actions": ["Write:lake/warehouse/*"],
    "credentials": [{"accessKey": "engineer", "secretKey": "$S3_ENGINEER_SECRET"}]},
   {"name": "auditor", "actions": [],
    "credentials": [{"accessKey": "auditor", "secretKey": "$S3_AUDITOR_SECRET"}]},

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from pyarrow import fs
 
 from deploy.make_env import WORDS, Issuer
 from tests.servers.__main__ import _kept, holder, running
@@ -270,6 +271,26 @@ def test_an_auditor_lists_the_warehouse_too(server_mode, lake):
 def test_an_engineer_writes_the_warehouse_and_nothing_beside_it(server_mode, lake):
     may = {"get", "head", "list", "put", "put over", "delete", "upload", "uploads"}
     assert allowed(s3(server_mode, "engineer")) == may
+
+
+@pytest.mark.parametrize(
+    ("role", "key", "may"),
+    [
+        ("engineer", "lake/warehouse/streamed", True),
+        ("engineer", "lake/warehouse-2/streamed", False),
+        ("auditor", "lake/warehouse/streamed", False),
+    ],
+)
+def test_a_streamed_upload_is_judged_like_any_other(server_mode, lake, role, key, may):
+    """SeaweedFS asks the bucket's policy only where a request is signed as a whole."""
+    own = server_mode.file_io(role)
+    files = fs.S3FileSystem(
+        access_key=role, secret_key=own["s3.secret-access-key"], region=own["s3.region"],
+        endpoint_override=server_mode.s3_endpoint,
+    )  # fmt: skip
+    with contextlib.nullcontext() if may else pytest.raises(OSError, match="ACCESS_DENIED"):  # noqa: SIM117
+        with files.open_output_stream(key) as stream:
+            stream.write(b"1")
 
 
 def test_wrong_keys_get_nothing(server_mode, lake):

@@ -117,8 +117,9 @@ class Composed:
     def stop(self) -> None:
         """Stop those that were started; SeaweedFS, which takes 15 s to leave, by a kill."""
         self.seaweedfs.kill()
-        for server in (self.temporal, self.nessie.server, self.postgres.server):
+        for server in (self.temporal, self.nessie.server):
             server.stop()
+        self.postgres.close()
 
     def environment(self, service: str) -> dict[str, str]:
         """A service's environment, with the addresses that hold here."""

@@ -45,7 +45,7 @@ class Postgres:
         (self.port,) = free_ports(1)
         self._data = folder / "data"
         self._data.mkdir(parents=True, exist_ok=True)
-        as_user = _as_user(self._data)
+        self._as_user = as_user = _as_user(self._data)
         self.is_new = not (self._data / "PG_VERSION").exists()
         if self.is_new:
             self._make(folder / "word", as_user)
@@ -110,6 +110,16 @@ class Postgres:
     def stop(self) -> None:
         """Stop it fast: open connections are cut."""
         self.server.kill()
+
+    def close(self) -> None:
+        """Stop it with all written down, so that the next start finds nothing to recover."""
+        if self.server.process is not None:
+            subprocess.run(
+                [*self._as_user, str(_bin() / "pg_ctl"), "-D", str(self._data), "-m", "fast",
+                 "-w", "stop"],
+                check=True, capture_output=True, cwd="/",
+            )  # fmt: skip
+            self.server.kill()
 
     def restart(self) -> None:
         """Kill it and start it again on the same state, once the old postmaster is gone."""
