@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -31,10 +31,10 @@ _TOML_PLACE = re.compile(r"\s*\(at line (?P<line>\d+), column \d+\)$")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file's data and where each of its values stands.
+    """One text's data and where each of its values stands.
 
     Attributes:
-        shown: the file's name in messages.
+        shown: the file's name in messages, or what else the text is called.
         data: plain dictionaries, lists and scalars.
         lines: line numbers, counted from 1, by path of keys and indexes.
     """
@@ -44,11 +44,25 @@ class Document:
     lines: Mapping[Loc, int] = field(default_factory=dict)
 
     def where(self, loc: Loc) -> str:
-        """``file:line`` of a value, or of the nearest one around it."""
+        """``file:line`` of a value, or of the nearest one around it.
+
+        A text that is no file has few lines that its reader sees, so the key is named as well.
+        """
+        key = ".".join(map(str, loc))
+        named = f", key {key}" if key and not _is_file(self.shown) else ""
         for end in range(len(loc), -1, -1):
             if (line := self.lines.get(loc[:end])) is not None:
-                return f"{self.shown}:{line}"
-        return self.shown
+                return f"{at_line(self.shown, line)}{named}"
+        return f"{self.shown}{named}"
+
+
+def at_line(shown: str, line: int) -> str:
+    """``file:line``; of a text that is no file, ``text, line n``."""
+    return f"{shown}:{line}" if _is_file(shown) else f"{shown}, line {line}"
+
+
+def _is_file(shown: str) -> bool:
+    return bool(PurePath(shown).suffix)
 
 
 def read_text(path: Path, shown: str) -> str:
@@ -173,7 +187,7 @@ def _kind(value: Any) -> str:
 
 def _marked(exc: MarkedYAMLError, shown: str) -> str:
     mark = exc.problem_mark or exc.context_mark
-    return shown if mark is None else f"{shown}:{mark.line + 1}"
+    return shown if mark is None else at_line(shown, mark.line + 1)
 
 
 def _toml_lines(text: str) -> dict[Loc, int]:
