@@ -469,7 +469,7 @@ def test_postgres_is_opened_with_psycopg_whatever_the_default_is(postgres):
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda url: url.set(**{"password": "hunter2"}),
+        lambda url: url.set(password="hunter2"),  # noqa: S106 - a wrong one
         lambda url: url.set(database="nowhere", query={"sslpassword": "hunter2"}),
     ],
     ids=["password", "database"],
