@@ -41,17 +41,6 @@ from wap.model import (
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/state of %/ledger.db"
-        return
-    server = request.getfixturevalue("postgres")
-    name = server.database()
-    yield server.url(name)
-    server.drop(name)
-
-
 @pytest.fixture
 def ledger(url: str) -> Iterator[Ledger]:
     opened = open_ledger(url)
