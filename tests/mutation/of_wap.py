@@ -148,6 +148,12 @@ GUARDS: tuple[Guard, ...] = (
         "test_a_second_attempt_goes_by_the_same_plan",
     ),
     _activities(
+        "a pipeline that changed during the run",
+        "said = said_first(folder) or declared(self.project, run.request.pipeline)",
+        "said = declared(self.project, run.request.pipeline)",
+        "test_a_later_round_keeps_to_what_the_run_was_declared_by",
+    ),
+    _activities(
         "an input that another run published",
         "if was_done(self._source(run, pinned), self.catalog, _table(pinned), pinned.plan):",
         "if False:",

@@ -24,6 +24,8 @@ from wap.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "5"
+#: A message quotes what is wrong, which may be long.
+MAX_TOLD = 1_000
 
 #: The first that fits counts.
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
@@ -76,10 +78,15 @@ def problem(
     """One problem as a response."""
     title = HTTPStatus(status).phrase
     told = Problem(
-        title=title, status=status, detail=detail, where=where, hint=hint, error=error
-    ).model_dump()
+        title=title, status=status, detail=_cut(detail), where=_cut(where), hint=_cut(hint),
+        error=error,
+    ).model_dump()  # fmt: skip
     # As ASCII: half a character from a caller could not be sent otherwise.
     return Response(json.dumps(told).encode(), status, headers, MEDIA_TYPE)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TOLD else f"{text[:MAX_TOLD]}…"
 
 
 def add_handlers(app: FastAPI) -> None:

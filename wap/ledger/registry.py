@@ -221,12 +221,17 @@ def _next(name: str, last: Version | None, change: Change, expected: int | None)
 def _read_off(proved: Proved) -> dict[str, Any]:
     pipeline = proved.pipeline
     return {
-        "table_name": pipeline.table,
+        "table_name": _shown(pipeline.table),
         "source_kind": pipeline.source.kind,
-        "source_location": ", ".join(pipeline.source.paths),
+        "source_location": _shown(", ".join(pipeline.source.paths)),
         "write_mode": pipeline.write.mode,
-        "owners": ", ".join(pipeline.owners),
+        "owners": _shown(", ".join(pipeline.owners)),
     }
+
+
+def _shown(text: str) -> str:
+    """A text that is read off a definition, where an escape can write what Postgres cannot hold."""
+    return text.replace("\0", "␀")
 
 
 def _contract_rows(made: Version) -> Sequence[dict[str, Any]]:
@@ -240,10 +245,10 @@ def _check_rows(made: Version, proved: Proved) -> Sequence[dict[str, Any]]:
     return [
         {
             **_key(made, position),
-            "check_name": rule.name,
-            "relation": rule.relation,
+            "check_name": _shown(rule.name),
+            "relation": _shown(rule.relation),
             "kind": rule.kind,
-            "column_name": rule.column,
+            "column_name": rule.column and _shown(rule.column),
             "blocking": rule.threshold.blocking,
         }
         for position, rule in enumerate(proved.rules)

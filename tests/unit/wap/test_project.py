@@ -143,6 +143,14 @@ def test_a_slip_in_a_variable(folder: Path, name: str, hint: str) -> None:
     assert "hunter2" not in str(found)
 
 
+@pytest.mark.parametrize("key", ["token", "auditor_token"])
+def test_a_token_of_the_api_in_a_file_is_refused(folder: Path, key: str) -> None:
+    found = error(folder, f'[api]\n{key} = "hunter2"\n')
+    assert (found.what, found.where) == (f"{key} may not stand in a file", "wap.toml:2")
+    assert f"WAP_API__{key.upper()}" in found.hint
+    assert "hunter2" not in str(found)
+
+
 def test_other_programs_variables_are_left_alone(folder: Path) -> None:
     load(folder, env={"WAP_REQUIRE_SERVERS": "1", "WAPPEN__X": "1", "PATH": "x"})
 
