@@ -202,6 +202,17 @@ def test_what_is_declared_can_be_asked_for_in_sql(registry, select):
     ]
 
 
+def test_the_question_in_the_docs_is_answered(registry, select):
+    registry.put(proved("bare"), BY, expected=None)
+    checked = CONTRACT + "- duplicate: {columns: [carrier]}\n"
+    registry.put(proved("checked", contract=checked), BY, expected=None)
+    registry.put(proved("gone"), BY, expected=None)
+    registry.delete("gone", BY, expected=1)
+    docs = (Path(__file__).parents[2] / "docs" / "server.md").read_text()
+    question = docs.partition("```sql\n")[2].partition("```")[0]
+    assert select(question) == [("bare", "nyc.flights")]
+
+
 def _insert(url: str, name: str, definition: str | None, contract: str) -> None:
     engine = sa.create_engine(url)
     with engine.begin() as connection:

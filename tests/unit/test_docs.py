@@ -7,7 +7,7 @@ import functools
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from wap.model import Ending, ExitCode, RunResult
 from wap.pipeline import parse_pipeline
 from wap.settings import Settings
 from wap.status import Overview
+from wap.versions import VersionInfo
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -75,9 +76,14 @@ def options() -> dict[str, set[str]]:
     assert commands.__all__
     group: Any = typer.main.get_command(app)
     return {
-        name: {"--help", *(o for p in command.params for o in p.opts)}
+        name: {"--help", *(o for c in _commands(command) for p in c.params for o in p.opts)}
         for name, command in group.commands.items()
     }
+
+
+def _commands(command: Any) -> list[Any]:
+    """A command, or those of a group."""
+    return list(getattr(command, "commands", {"": command}).values())
 
 
 def calls(line: str) -> Iterator[tuple[str, str]]:
@@ -209,7 +215,7 @@ def raised(cls: type[Exception]) -> int:
     """Exit code of a door through which it is raised."""
 
     def door() -> None:
-        raise HeadMoved() if cls is catalog.errors.HeadMovedError else cls("x")
+        raise FIELDS[cls]() if cls in FIELDS else cls("x")
 
     return _call(door)
 
@@ -217,6 +223,18 @@ def raised(cls: type[Exception]) -> int:
 class HeadMoved(catalog.errors.HeadMovedError):
     def __init__(self) -> None:
         super().__init__(table="a.b", ref="main", expected=1, found=2)
+
+
+class VersionMoved(wap.errors.VersionMovedError):
+    def __init__(self) -> None:
+        super().__init__("p", expected=1, found=None)
+
+
+#: Errors that are built from fields.
+FIELDS: dict[type[Exception], Callable[[], Exception]] = {
+    catalog.errors.HeadMovedError: HeadMoved,
+    wap.errors.VersionMovedError: VersionMoved,
+}
 
 
 @pytest.mark.parametrize("cls", classes(), ids=lambda c: f"{c.__module__}.{c.__name__}")
@@ -305,7 +323,10 @@ def test_verify_sample_holds_proofs():
     assert shape({"ok": False, "tables": proofs}) == shape(sample)
 
 
-@pytest.mark.parametrize(("name", "model"), [("diff", TableDiff), ("doctor", Finding)])
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("diff", TableDiff), ("doctor", Finding), ("pipelines", VersionInfo)],
+)
 def test_samples_of_one_model_each(name, model):
     sample = samples()[name]
     assert shape([model.model_validate(d).model_dump(mode="json") for d in sample]) == shape(sample)
