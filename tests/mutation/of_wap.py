@@ -14,6 +14,7 @@ _auditing = guards_of("wap/auditing.py", _STEPS)
 _planning = guards_of("wap/planning.py", _STEPS)
 _writing = guards_of("wap/writing.py", _STEPS)
 _evidence = guards_of("wap/evidence.py", _EVIDENCE)
+_declared = guards_of("wap/declared.py", "tests/unit/wap/test_declared.py")
 _runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
 
 _CANCEL = "test_cancel_in_a_step_rolls_back_even_if_the_step_never_hears_of_it"
@@ -206,6 +207,14 @@ GUARDS: tuple[Guard, ...] = (
         "return tuple(parse_contract(c.text, c.path) for c in pinned.contracts)",
         "return tuple(parse_contract(Path(c.path).read_text(), c.path) for c in pinned.contracts)",
         "test_the_contracts_are_those_of_the_plan",
+    ),
+    _declared(
+        "a contract that SQL stored",
+        "    proved = prove(draft, version.shown)\n"
+        "    return Declared(proved.pipeline, draft.contracts, version.version)\n",
+        "    pipeline, _ = parse_pipeline(draft.pipeline, draft.name, version.shown)\n"
+        "    return Declared(pipeline, draft.contracts, version.version)\n",
+        "test_a_run_takes_nothing_unproved_that_sql_stored",
     ),
     _planning(
         "a contract about columns that are not there",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from checks.errors import ContractError
-from wap.declared import of_version, prove
+from wap.declared import declared, of_version, prove
 from wap.errors import ConfigError
 from wap.exchange import difference, export, prove_file, prove_files
 from wap.located import MAX_OPEN, read_yaml
+from wap.project import load_project
 from wap.versions import ContractText, Version, make_change, make_draft
 
 PIPELINE = """\
@@ -110,6 +113,27 @@ def test_half_a_character_is_refused_where_it_stands():
     with pytest.raises(ConfigError, match="half a character") as caught:
         read_yaml('a: x\nb: ["\\ud83d"]\n', "x.yml")
     assert caught.value.where == "x.yml:2"
+
+
+def test_a_run_takes_nothing_unproved_that_sql_stored(tmp_path):
+    (tmp_path / "wap.toml").write_text('[pipelines]\nfrom = "database"\n')
+    project = load_project(tmp_path, {})
+    proved = prove(make_draft("flights", PIPELINE, version().contracts), "draft")
+    project.registry.put(proved, make_change("ann", "r"), expected=None)
+    assert declared(project, "flights").version == 1
+    with sqlite3.connect(tmp_path / ".wap/ledger.db") as connection:
+        connection.execute(
+            "INSERT INTO versions (name, version, deleted, author, created_at, reason, digest,"
+            " definition) SELECT name, 2, deleted, author, created_at, reason, '', definition"
+            " FROM versions"
+        )
+        connection.execute(
+            "INSERT INTO version_contracts SELECT name, 2, position, path,"
+            " 'dataset: wap/nyc/flights\ncolumns: []\n' FROM version_contracts"
+        )
+    connection.close()
+    with pytest.raises(ContractError, match="no check"):
+        declared(project, "flights")
 
 
 # --- files -------------------------------------------------------------------------------------
