@@ -34,7 +34,7 @@ def _head(report: Report | None, story: Story) -> Iterator[str]:
     yield verdict(report)
     yield ""
     facts = [
-        ("pipeline", story.pipeline),
+        ("pipeline", story.pipeline_shown),
         ("run", story.run_id),
         ("started", f"{story.started_at:%Y-%m-%d %H:%M:%S %Z}"),
         ("took", duration(story.seconds)),

@@ -22,6 +22,7 @@ class Story(Value):
     """One run, for people.
 
     Attributes:
+        pipeline_version: of a pipeline that is kept in versions; None: it is declared in a file.
         ending: ``published``, ``rejected``, ``rolled_back`` or ``held``.
         reason: why it was not published; "" when it was.
         rows: the books: read, staged, quarantined, deduplicated, discarded, published, …
@@ -35,6 +36,7 @@ class Story(Value):
     """
 
     pipeline: str
+    pipeline_version: int | None = None
     run_id: str
     table: str
     ending: str
@@ -50,6 +52,12 @@ class Story(Value):
     owners: tuple[str, ...] = ()
     contact: str | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def pipeline_shown(self) -> str:
+        """The pipeline, with its version where it has one."""
+        version = self.pipeline_version
+        return self.pipeline if version is None else f"{self.pipeline}, version {version}"
 
     def masked_by(self, report: Report | None) -> Self:
         """The same story with the values of masked columns taken out of its texts."""

@@ -15,12 +15,13 @@ from checks.base import Auditor
 from wap import evidence
 from wap.auditing import audit_head, counts_of, reason_of, refusal_reason
 from wap.closing import close_run, facts_of_run, publish_result, record_refusal
+from wap.declared import declared
 from wap.engines.base import Engine
 from wap.errors import BatchRefusedError
 from wap.ledger.base import Ledger
 from wap.lineage.base import LineageSink
 from wap.model import Rows, RunResult, SnapshotMove, StepFacts
-from wap.planning import advanced, make_plan, source_of, was_done
+from wap.planning import advanced, make_plan, said_first, source_of, was_done
 from wap.project import Project
 from wap.runs import PinnedPlan, RunFolder
 from wap.sources.base import Source
@@ -66,11 +67,15 @@ class Activities(Steps):
     def resolve(self, run: RunRef) -> Resolved:
         folder = self._folder(run.run_id)
         if not folder.has_plan(run.round):
-            folder.pin(run.round, make_plan(self.project, self.catalog, run.request))
+            said = said_first(folder) or declared(self.project, run.request.pipeline)
+            folder.pin(run.round, make_plan(self.project, self.catalog, run.request, said))
         pinned = folder.plan(run.round)
         facts = facts_of_run(run, pinned, folder)
         self.ledger.pipeline(pinned.pipeline.name, facts.pipeline_digest, pinned.definition)
-        self.ledger.start(run.run_id, pinned.pipeline.name, pinned.pipeline.table, facts.started_at)
+        self.ledger.start(
+            run.run_id, pinned.pipeline.name, pinned.pipeline.table, facts.started_at,
+            version=pinned.version,
+        )  # fmt: skip
         refused = None
         if pinned.refused is not None:
             record_refusal(run, pinned, folder, pinned.refused, pinned.differences)

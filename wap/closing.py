@@ -43,6 +43,7 @@ def facts_of_run(
             reason="running",
         ),
         pipeline_digest=pinned.digest,
+        pipeline_version=pinned.version,
         source_kind=pinned.plan.kind,
         source_location=_location(pinned),
         source_columns=pinned.source_columns,
@@ -123,6 +124,7 @@ def _story(run: RunRef, pinned: PinnedPlan, folder: RunFolder, facts: RunFacts) 
     before = books.before_rows
     return Story(
         pipeline=pinned.pipeline.name,
+        pipeline_version=pinned.version,
         run_id=run.run_id,
         table=pinned.pipeline.table,
         ending=result.ending.value,

@@ -50,10 +50,7 @@ class _Probe:
 
 def examine(project: Project) -> list[Finding]:
     """Look at pipelines, Temporal, ledger, catalog and storage; nothing is left behind."""
-    findings = [
-        _try(f"pipeline {name}", lambda name=name: _pipeline(project, name))  # type: ignore[misc]
-        for name in project.pipelines()
-    ]
+    findings = _pipelines(project)
     findings.append(_try("temporal", lambda: _temporal(project)))
     findings.append(_try("probe write", lambda: _probe_write(project)))
     return findings
@@ -66,9 +63,21 @@ def _try(name: str, look: Callable[[], str]) -> Finding:
         return Finding(name=name, ok=False, said=str(exc))
 
 
+def _pipelines(project: Project) -> list[Finding]:
+    try:
+        names = project.pipelines()
+    except WapError as exc:  # two of one name, or the database that holds them does not answer
+        return [Finding(name="pipelines", ok=False, said=str(exc))]
+    return [
+        _try(f"pipeline {name}", lambda name=name: _pipeline(project, name))  # type: ignore[misc]
+        for name in names
+    ]
+
+
 def _pipeline(project: Project, name: str) -> str:
     said = declared(project, name)
-    return f"→ {said.pipeline.table}, {len(said.contracts)} contract(s)"
+    version = f", version {said.version}" if said.version else ""
+    return f"→ {said.pipeline.table}, {len(said.contracts)} contract(s){version}"
 
 
 def _temporal(project: Project) -> str:

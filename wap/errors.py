@@ -71,6 +71,27 @@ class LedgerUnavailableError(LedgerError):
     """The ledger's database does not answer now (locked, refused): try again."""
 
 
+class VersionMovedError(WapError):
+    """A compare-and-swap lost: a pipeline's latest version is not the one that was seen.
+
+    Attributes:
+        found: the latest version now; None: there is no such pipeline.
+    """
+
+    def __init__(self, name: str, *, expected: int | None, found: int | None) -> None:
+        super().__init__(
+            f"the pipeline {name!r} has moved: expected {_version(expected)}, "
+            f"found {_version(found)}",
+            where=f"pipeline {name}",
+            hint="read the latest version, make the change there, and store it again",
+        )
+        self.found = found
+
+
+def _version(number: int | None) -> str:
+    return "no version" if number is None else f"version {number}"
+
+
 class LineageError(WapError):
     """The lineage sink refuses what it is told; trying again does not help."""
 

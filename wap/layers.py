@@ -36,6 +36,7 @@ def settings_of(
     Raises:
         ConfigError: an unknown key or a bad value, with file and line, variable or flag.
     """
+    _refuse_written_tokens(file)
     layers = _Layers(file)
     for key, (loc, value) in _temporal_variables(env).items():
         layers.put(loc, value, key)
@@ -47,6 +48,18 @@ def settings_of(
         return Settings.model_validate(layers.data), layers.where
     except ValidationError as exc:
         raise config_error(exc, Settings, layers.where) from exc
+
+
+def _refuse_written_tokens(file: Document) -> None:
+    """A file is copied, shown and committed; who holds a token of the API may change pipelines."""
+    section = file.data.get("api")
+    for key in ("token", "auditor_token"):
+        if isinstance(section, dict) and key in section:
+            raise ConfigError(
+                f"{key} may not stand in a file",
+                where=file.where(("api", key)),
+                hint=f"give it as {_variable('api', key)} in the environment",
+            )
 
 
 class _Layers:
@@ -146,8 +159,7 @@ def _among(word: str, known: Iterable[str]) -> str:
 def _known() -> dict[str, list[str]]:
     """Keys by section."""
     return {
-        section: list(field.default.__class__.model_fields)
-        for section, field in Settings.model_fields.items()
+        section: field.default.written_keys() for section, field in Settings.model_fields.items()
     }
 
 

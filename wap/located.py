@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -23,7 +23,12 @@ MAX_BYTES = 1 << 20
 #: Values after aliases are expanded: a few nested aliases can stand for billions.
 MAX_VALUES = 20_000
 MAX_DEPTH = 40
+#: Brackets that are open at once, those inside texts too; the parser takes the square of it.
+MAX_OPEN = 100
 
+#: Half a character, as an escape can write it: no file and no database can hold it.
+_HALF = re.compile("[\ud800-\udfff]")
+_BRACKET = re.compile(r"[\[\]{}]")
 _TOML_TABLE = re.compile(r"\s*\[{1,2}(?P<name>[^\]]+)\]{1,2}\s*(#.*)?$")
 _TOML_KEY = re.compile(r"\s*(?P<name>(?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*[\w\"'-]+)*)\s*=")
 _TOML_PLACE = re.compile(r"\s*\(at line (?P<line>\d+), column \d+\)$")
@@ -31,10 +36,10 @@ _TOML_PLACE = re.compile(r"\s*\(at line (?P<line>\d+), column \d+\)$")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file's data and where each of its values stands.
+    """One text's data and where each of its values stands.
 
     Attributes:
-        shown: the file's name in messages.
+        shown: the file's name in messages, or what else the text is called.
         data: plain dictionaries, lists and scalars.
         lines: line numbers, counted from 1, by path of keys and indexes.
     """
@@ -44,11 +49,25 @@ class Document:
     lines: Mapping[Loc, int] = field(default_factory=dict)
 
     def where(self, loc: Loc) -> str:
-        """``file:line`` of a value, or of the nearest one around it."""
+        """``file:line`` of a value, or of the nearest one around it.
+
+        A text that is no file has few lines that its reader sees, so the key is named as well.
+        """
+        key = ".".join(map(str, loc))
+        named = f", key {key}" if key and not _is_file(self.shown) else ""
         for end in range(len(loc), -1, -1):
             if (line := self.lines.get(loc[:end])) is not None:
-                return f"{self.shown}:{line}"
-        return self.shown
+                return f"{at_line(self.shown, line)}{named}"
+        return f"{self.shown}{named}"
+
+
+def at_line(shown: str, line: int) -> str:
+    """``file:line``; of a text that is no file, ``text, line n``."""
+    return f"{shown}:{line}" if _is_file(shown) else f"{shown}, line {line}"
+
+
+def _is_file(shown: str) -> bool:
+    return bool(PurePath(shown).suffix)
 
 
 def read_text(path: Path, shown: str) -> str:
@@ -79,6 +98,7 @@ def read_yaml(text: str, shown: str) -> Document:
     Raises:
         ConfigError: not YAML, not a mapping, or more than a person would write.
     """
+    _refuse_open_brackets(text, shown)
     yaml = YAML(typ="rt", pure=True)
     try:
         root = yaml.load(text)
@@ -117,6 +137,19 @@ def read_toml(text: str, shown: str) -> Document:
     return Document(shown, data, _toml_lines(text))
 
 
+def _refuse_open_brackets(text: str, shown: str) -> None:
+    depth = 0
+    for match in _BRACKET.finditer(text):
+        depth = depth + 1 if match[0] in "[{" else max(depth - 1, 0)
+        if depth > MAX_OPEN:
+            line = text.count("\n", 0, match.start()) + 1
+            raise ConfigError(
+                f"more than {MAX_OPEN} brackets are open here",
+                where=at_line(shown, line),
+                hint="close them; nobody writes so deep",
+            )
+
+
 class _Expansion:
     """Turns ruamel's nodes into plain values, counting them and noting their lines."""
 
@@ -137,7 +170,14 @@ class _Expansion:
             return {_key(key): self._entry(node, key, (*loc, _key(key))) for key in node}
         if isinstance(node, CommentedSeq):
             return [self._item(node, index, (*loc, index)) for index in range(len(node))]
-        return _scalar(node)
+        value = _scalar(node)
+        if isinstance(value, str) and _HALF.search(value):
+            raise ConfigError(
+                "half a character is in this text",
+                where=Document(self.shown, {}, self.lines).where(loc),
+                hint="remove escapes from \\ud800 to \\udfff",
+            )
+        return value
 
     def _entry(self, node: CommentedMap, key: Any, loc: Loc) -> Any:
         position = (node.lc.data or {}).get(key)  # absent for a key merged in by <<
@@ -173,7 +213,7 @@ def _kind(value: Any) -> str:
 
 def _marked(exc: MarkedYAMLError, shown: str) -> str:
     mark = exc.problem_mark or exc.context_mark
-    return shown if mark is None else f"{shown}:{mark.line + 1}"
+    return shown if mark is None else at_line(shown, mark.line + 1)
 
 
 def _toml_lines(text: str) -> dict[Loc, int]:

@@ -212,7 +212,8 @@ class RunFacts(Value):
 
     Attributes:
         result: what it came to.
-        pipeline_digest: sha256 hex of the pipeline's version (file and contracts).
+        pipeline_digest: sha256 hex of the pipeline as the run pinned it, with its contracts.
+        pipeline_version: its version in the ledger's database; None when files declare it.
         source_kind, source_location: what was read, without secrets.
         source_columns: the input's own columns, in the source's names and order.
         ended_at: end of the last step, None while it runs.
@@ -220,6 +221,7 @@ class RunFacts(Value):
 
     result: RunResult
     pipeline_digest: str
+    pipeline_version: int | None = None
     source_kind: str
     source_location: str
     source_columns: tuple[ColumnFact, ...] = ()

@@ -275,6 +275,13 @@ def parse_pipeline(text: str, name: str, shown: str) -> tuple[Pipeline, Document
             where=document.where(("columns",)),
             hint="write schema: {columns: {…}}",
         )
+    for key in ("transform", "transforms", "transformations"):
+        if key in document.data:
+            raise ConfigError(
+                f"unknown key {key!r}: a pipeline transforms no rows, it stages them as they came",
+                where=document.where((key,)),
+                hint="shape them before they are read; schema: gives types and leaves columns out",
+            )
     try:
         pipeline = Pipeline.model_validate({**document.data, "name": name})
     except ValidationError as exc:

@@ -9,12 +9,12 @@ from catalog.base import BranchCatalog, Published
 from catalog.refs import TableName
 from checks.contract import check_columns, parse_contract
 from wap import evidence
-from wap.declared import check_interval, declared
+from wap.declared import Declared, check_interval
 from wap.errors import BatchRefusedError
 from wap.model import ColumnFact, RunRequest
 from wap.pipeline import Pipeline
 from wap.project import Project
-from wap.runs import PinnedPlan
+from wap.runs import PinnedPlan, RunFolder
 from wap.schema import desired_schema
 from wap.sources import open_source
 from wap.sources.base import Cursor, Interval, Plan, Source
@@ -44,14 +44,26 @@ def interval_of(pipeline: Pipeline, request: RunRequest) -> Interval | None:
     return Interval(column=column, start=request.interval[0], end=request.interval[1])
 
 
-def make_plan(project: Project, catalog: BranchCatalog, request: RunRequest) -> PinnedPlan:
+def said_first(folder: RunFolder) -> Declared | None:
+    """What the run's first round was declared by; None before that is pinned.
+
+    A later round keeps to it, so that nobody changes a run that is at work.
+    """
+    if not folder.has_plan(0):
+        return None
+    first = folder.plan(0)
+    return Declared(first.pipeline, first.contracts, first.version)
+
+
+def make_plan(
+    project: Project, catalog: BranchCatalog, request: RunRequest, said: Declared
+) -> PinnedPlan:
     """Plan one round against what is published now.
 
     Raises:
         ConfigError, ContractError: the declaration is not valid, or does not fit the input.
         SourceError: there is no input, or it cannot be read.
     """
-    said = declared(project, request.pipeline)
     pipeline = said.pipeline
     published = catalog.published(said.table)
     since = evidence.cursor(catalog, said.table)
@@ -66,6 +78,7 @@ def make_plan(project: Project, catalog: BranchCatalog, request: RunRequest) -> 
         started_at=datetime.now(UTC),
         pipeline=pipeline,
         contracts=said.contracts,
+        version=said.version,
         plan=plan,
         since=since,
         before=published.snapshot.id if published else None,

@@ -1,13 +1,14 @@
-"""A project: a folder with ``wap.toml``, ``pipelines/*.yml`` and ``contracts/*.yml``."""
+"""A project: a folder with ``wap.toml``, and pipelines in files or in the ledger's database."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wap.complaints import suggestion
 from wap.errors import ConfigError
@@ -16,6 +17,7 @@ from wap.located import Loc, read_text, read_toml
 from wap.paths import inside, resolved_location, resolved_sqlite, without_password
 from wap.pipeline import Pipeline, parse_pipeline
 from wap.settings import (
+    ApiSection,
     AuditSection,
     CatalogSection,
     EngineSection,
@@ -24,10 +26,13 @@ from wap.settings import (
     Settings,
     TemporalSection,
 )
+from wap.versions import NAME, Version
+
+if TYPE_CHECKING:
+    from wap.ledger.registry import Registry
 
 SETTINGS_FILE = "wap.toml"
 _ENDINGS = (".yml", ".yaml")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -107,27 +112,76 @@ class Project:
         """The settings under ``[audit]``."""
         return self.settings.audit
 
-    def pipelines(self) -> list[str]:
-        """Names of all pipelines, sorted; the files are not read.
+    @property
+    def api(self) -> ApiSection:
+        """The settings under ``[api]``."""
+        return self.settings.api
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The pipelines in the ledger's database; it keeps no connection between two reads.
 
         Raises:
-            ConfigError: a file's name cannot name a pipeline, or two files have one name.
+            LedgerError: the database cannot be used.
         """
-        return sorted(self._pipeline_files())
+        # Imported here: SQLAlchemy takes a second that a project of files need not wait for.
+        from wap.ledger import open_registry  # noqa: PLC0415 - see above
+
+        opened = open_registry(self.ledger.url, pooled=False)
+        opened.migrate()
+        return opened
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether pipelines may be declared in files."""
+        return self.settings.pipelines.source != "database"
+
+    @property
+    def reads_database(self) -> bool:
+        """Whether pipelines may be declared in the ledger's database."""
+        return self.settings.pipelines.source != "files"
+
+    def pipelines(self) -> list[str]:
+        """Names of all pipelines, sorted; they are not read.
+
+        Raises:
+            ConfigError: a file's name cannot name a pipeline, or two declarations have one name.
+            LedgerError: the ledger's database cannot be used.
+        """
+        files = self._pipeline_files()
+        names = self.registry.names() if self.reads_database else ()
+        if twice := [name for name in names if name in files]:
+            raise ConfigError(
+                f"the pipeline {twice[0]!r} is declared twice, in a file and in the database",
+                where=f"pipelines/{files[twice[0]].name}",
+                hint=f"remove the file, or delete the other: wap pipelines delete {twice[0]}",
+            )
+        return sorted([*files, *names])
+
+    def stored(self, name: str) -> Version | None:
+        """A pipeline's latest version in the ledger's database; None: it is declared in a file.
+
+        Raises:
+            ConfigError: there is no such pipeline, or there are two.
+            LedgerError: the ledger's database cannot be used.
+        """
+        if not self.reads_database:
+            return None
+        self._known(name)
+        return self.registry.latest(name)
 
     def pipeline(self, name: str) -> Pipeline:
         """Read one pipeline; its contracts are there, though not yet read.
 
         Raises:
             ConfigError: no such pipeline, or not a valid one: with file, line and hint.
+            LedgerError: it may be in the ledger's database, which cannot be used.
         """
+        version = self.stored(name)
+        if version is not None:
+            return parse_pipeline(version.pipeline, name, version.shown)[0]
         files = self._pipeline_files()
-        if name not in files:
-            raise ConfigError(
-                f"there is no pipeline {name!r}",
-                where=str(self.root / "pipelines"),
-                hint=suggestion(name, files) if files else "wap init FILE makes the first one",
-            )
+        self._known(name, files)
         shown = f"pipelines/{files[name].name}"
         text = read_text(inside(self.root, shown, where=shown), shown)
         pipeline, document = parse_pipeline(text, name, shown)
@@ -152,14 +206,25 @@ class Project:
         """
         return read_text(self._contract(path, path), path)
 
+    def _known(self, name: str, names: Collection[str] | None = None) -> None:
+        known = self.pipelines() if names is None else names
+        if name not in known:
+            place = str(self.root / "pipelines") if self.reads_files else "the ledger's database"
+            first = "wap init FILE" if self.reads_files else "wap pipelines put FILE"
+            raise ConfigError(
+                f"there is no pipeline {name!r}",
+                where=place,
+                hint=suggestion(name, known) if known else f"{first} makes the first one",
+            )
+
     def _pipeline_files(self) -> dict[str, Path]:
         folder = self.root / "pipelines"
         files: dict[str, Path] = {}
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        for path in sorted(folder.iterdir()) if self.reads_files and folder.is_dir() else ():
             if path.suffix not in _ENDINGS or path.name.startswith("."):
                 continue
             shown = f"pipelines/{path.name}"
-            if not _NAME.fullmatch(path.stem):
+            if not NAME.fullmatch(path.stem):
                 raise ConfigError(
                     f"{path.stem!r} cannot name a pipeline",
                     where=shown,

@@ -12,11 +12,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from checks.report import Report
-from wap.declared import ContractText
 from wap.errors import RunNotFoundError
 from wap.model import ColumnFact, InputFact, Rows, StepFacts
 from wap.pipeline import Pipeline
 from wap.sources.base import Cursor, Plan
+from wap.versions import ContractText
 
 
 class PinnedPlan(BaseModel):
@@ -24,6 +24,7 @@ class PinnedPlan(BaseModel):
 
     Attributes:
         started_at: when the round was planned.
+        version: of the pipeline in the ledger's database; None when it is declared in files.
         plan: what the source will read; its ``empty`` means nothing new.
         wanted_schema: the Iceberg schema wanted for the table, as pyiceberg writes it.
         columns: columns read from the source, in the table's names.
@@ -39,6 +40,7 @@ class PinnedPlan(BaseModel):
     started_at: datetime
     pipeline: Pipeline
     contracts: tuple[ContractText, ...]
+    version: int | None = None
     plan: Plan
     wanted_schema: str = ""
     columns: tuple[str, ...] = ()

@@ -59,6 +59,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    @classmethod
+    def written_keys(cls) -> list[str]:
+        """Its keys as they are written."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
 
 class ProjectSection(Section):
     """What the project is called."""
@@ -85,6 +90,28 @@ class LedgerSection(Section):
 
     url: DatabaseUrl = "sqlite:///.wap/ledger.db"
     """SQLAlchemy URL; a relative SQLite path is taken from the project's folder."""
+
+
+class PipelinesSection(Section):
+    """Where pipelines are declared."""
+
+    source: Literal["files", "database", "both"] = Field(default="files", alias="from")
+    """`files`: in `pipelines/*.yml`; `database`: in the ledger's; `both`: a name in one of them."""
+
+
+class ApiSection(Section):
+    """What `wap serve` listens to, and whom it answers."""
+
+    host: str = Field(default="127.0.0.1", pattern=r"^\S+$")
+    """The address it binds to; other than loopback only with a token."""
+    port: int = Field(default=8686, ge=0, le=65535)
+    """The port; 0 takes a free one."""
+    open_reads: bool = False
+    """Whether reading needs no token."""
+    token: SecretStr | None = None
+    """The engineers' token: reads and changes. Only from WAP_API__TOKEN, never from a file."""
+    auditor_token: SecretStr | None = None
+    """The auditors' token: reads. Only from WAP_API__AUDITOR_TOKEN, never from a file."""
 
 
 class LineageSection(Section):
@@ -143,6 +170,8 @@ class Settings(Section):
     project: ProjectSection = ProjectSection()
     catalog: CatalogSection = CatalogSection()
     ledger: LedgerSection = LedgerSection()
+    pipelines: PipelinesSection = PipelinesSection()
+    api: ApiSection = ApiSection()
     lineage: LineageSection = LineageSection()
     temporal: TemporalSection = TemporalSection()
     engine: EngineSection = EngineSection()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -291,6 +291,18 @@ def open_lake(kind: str, root: Path) -> Lake:
         SqlCommitter(plain) if kind == "sqlite" else PortableCommitter(plain)  # type: ignore[arg-type]
     )
     return Lake(kind, root, NativeCatalog(plain, committer), plain, committer)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database for a ledger."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/state of %/ledger.db"
+        return
+    server = request.getfixturevalue("postgres")
+    name = server.database()
+    yield server.url(name)
+    server.drop(name)
 
 
 @pytest.fixture

@@ -1,28 +1,29 @@
-"""What every ledger does. WAP_TEST_LEDGERS adds empty databases by URL, separated by spaces."""
+"""What every ledger does, on SQLite and on Postgres."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.engine import make_url
 
 from wap.errors import LedgerError, LedgerUnavailableError, NotInstalledError
 from wap.ledger import open_ledger
 from wap.ledger.base import Ledger
-from wap.ledger.database import HEAD
+from wap.ledger.database import HEAD, Database
 from wap.ledger.tables import metadata
 from wap.model import (
     CheckCounts,
@@ -38,19 +39,6 @@ from wap.model import (
 )
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-URLS = ["sqlite", *os.environ.get("WAP_TEST_LEDGERS", "").split()]
-
-
-@pytest.fixture(params=URLS, ids=lambda url: url.partition(":")[0])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/state of %/ledger.db"
-    engine = sa.create_engine(request.param)
-    with engine.begin() as connection:
-        metadata.drop_all(connection)
-        connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))
-    engine.dispose()
-    return str(request.param)
 
 
 @pytest.fixture
@@ -110,6 +98,7 @@ def full(run_id: str = "flights-1", **changes: Any) -> RunFacts:
     facts = RunFacts(
         result=result,
         pipeline_digest="a" * 64,
+        pipeline_version=7,
         source_kind="files",
         source_location="data/flights-*.csv",
         source_columns=(ColumnFact(name="Id", type="int"),),
@@ -161,10 +150,11 @@ def test_an_unknown_run_is_none(ledger):
 
 
 def test_a_run_that_goes_on_has_no_end(ledger):
-    ledger.start("r", "flights", "nyc.flights", AT)
+    ledger.start("r", "flights", "nyc.flights", AT, version=3)
     ledger.step("r", step("stage", 1))
     run = ledger.run("r")
     assert run is not None
+    assert run.pipeline_version == 3
     assert (run.ended_at, run.started_at, run.result.reason) == (None, AT, "running")
     assert run.steps == (step("stage", 1),)
     assert [r.run_id for r in ledger.runs()] == ["r"]
@@ -177,7 +167,11 @@ def test_what_is_told_twice_is_one_row(ledger, select):
         ledger.step("flights-1", step("stage", 0))
         ledger.finish(full())
     assert ledger.run("flights-1") == full()
-    counts = {t: select(f"SELECT count(*) FROM {t}")[0][0] for t in metadata.tables}
+    counts = {
+        t: select(f"SELECT count(*) FROM {t}")[0][0]
+        for t in metadata.tables
+        if not t.startswith("version")
+    }
     assert counts == {"pipelines": 1, "runs": 1, "steps": 2, "checks": 2, "files": 2}
 
 
@@ -212,6 +206,17 @@ def test_runs_are_listed_newest_first_by_pipeline_and_at_most_so_many(ledger):
     assert [r.run_id for r in ledger.runs(pipeline="nobody")] == []
 
 
+def test_runs_are_listed_page_by_page(ledger):
+    for n in range(5):
+        ledger.finish(minimal(f"r{n}", AT + timedelta(hours=n // 2)))  # two at one moment
+    pages, last = [], None
+    while page := ledger.runs(limit=2, before=last):
+        pages.append([r.run_id for r in page])
+        last = page[-1].run_id
+    assert pages == [["r4", "r3"], ["r2", "r1"], ["r0"]]
+    assert list(ledger.runs(before="nobody")) == []
+
+
 def test_moments_are_moments_whatever_zone_they_came_in(ledger, select):
     there = datetime(2026, 1, 2, 8, 34, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     ledger.finish(minimal("r", there))
@@ -232,8 +237,9 @@ def test_versions_of_a_pipeline_are_kept_side_by_side(ledger, select):
 def test_figures_can_be_asked_for_in_sql(ledger, select):
     ledger.finish(full())
     assert select(
-        "SELECT ending, rows_read, rows_published, snapshot_before, checks_failed FROM runs"
-    ) == [("rejected", 2**40, 5, 2**62, 2)]
+        "SELECT ending, rows_read, rows_published, snapshot_before, checks_failed, "
+        "pipeline_version FROM runs"
+    ) == [("rejected", 2**40, 5, 2**62, 2, 7)]
     steps = select("SELECT name, attempts, cpu_seconds, peak_memory_bytes FROM steps ORDER BY 2")
     assert steps == [("audit", 1, None, None), ("stage", 3, 0.5, 2**33)]
     assert select("SELECT path, bytes FROM files ORDER BY path") == [
@@ -343,6 +349,160 @@ def test_facts_of_another_version_are_a_clear_error(ledger, url):
     execute(url, """UPDATE runs SET facts = '{"unheard_of": 1}'""")
     with pytest.raises(LedgerError, match="rebuild it from the seals"):
         ledger.run("flights-1")
+
+
+def test_a_reader_sees_one_state_whatever_is_written_meanwhile(ledger, url):
+    database = Database(url)
+    with database.read() as connection:
+        before = connection.execute(sa.text("SELECT count(*) FROM runs")).scalar()
+        ledger.finish(full())
+        assert connection.execute(sa.text("SELECT count(*) FROM runs")).scalar() == before
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM runs")).scalar() == 1
+    database.close()
+
+
+def test_a_ledger_of_the_first_version_is_brought_to_this_one(url):
+    """Its runs are kept; whoever comes first migrates, the others wait and find it done."""
+    config = Config()
+    folder = Path(sys.modules[open_ledger.__module__].__file__ or "").parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    database = Database(url)
+    database._prepare_sqlite()
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            sa.text(
+                "INSERT INTO runs (run_id, pipeline, table_name, started_at) "
+                "VALUES ('old', 'flights', 'nyc.flights', '2026-01-02 03:04:05.678901')"
+            )
+        )
+    database.close()
+    names = [f"r{n}" for n in range(4)]
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("fork")) as pool:
+        list(pool.map(first_use, [url] * 4, names))
+    with closing(open_ledger(url)) as opened:
+        assert sorted(r.run_id for r in opened.runs()) == ["old", *names]
+        old = opened.run("old")
+        assert old is not None
+        assert (old.started_at, old.pipeline_version) == (AT, None)
+
+
+def test_a_database_error_quotes_no_row(ledger):
+    secret = InputFact.model_construct(path=None, bytes=1, version="hunter2")
+    with pytest.raises(LedgerError) as caught:
+        ledger.finish(full(inputs=(secret,)))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_full_pool_is_worth_another_try(ledger, url):
+    database = Database(url)
+    database.engine.pool._timeout = 0.01  # type: ignore[attr-defined]
+    with ExitStack() as held:
+        for _ in range(15):
+            held.enter_context(database.read())
+        with pytest.raises(LedgerUnavailableError, match="in use"), database.read():
+            pass
+    database.close()
+
+
+# --- Postgres alone -------------------------------------------------------------------------------
+
+
+def test_a_restarted_postgres_does_not_break_a_warm_ledger(postgres):
+    name = postgres.database()
+    with closing(open_ledger(postgres.url(name))) as warm:
+        warm.migrate()
+        warm.finish(minimal("r1"))
+        postgres.stop()
+        with pytest.raises(LedgerUnavailableError):
+            warm.finish(minimal("r2"))
+        postgres.restart()
+        warm.finish(minimal("r2"))
+        postgres.restart()
+        warm.finish(minimal("r3"))  # at the first try: a dead connection is not used
+        assert [r.run_id for r in warm.runs()] == ["r3", "r2", "r1"]
+    postgres.drop(name)
+
+
+def test_a_connection_that_is_cut_in_a_transaction_is_worth_another_try(postgres):
+    name = postgres.database()
+    database, killer = Database(postgres.url(name)), sa.create_engine(postgres.url(name))
+
+    def cut_off() -> None:
+        with database.write() as connection:
+            pid = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar()
+            with killer.connect() as other:
+                other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+            connection.execute(sa.text("SELECT 1"))
+
+    with pytest.raises(LedgerUnavailableError):
+        cut_off()
+    killer.dispose()
+    database.close()
+    postgres.drop(name)
+
+
+def test_postgres_is_opened_with_psycopg_whatever_the_default_is(postgres):
+    name = postgres.database()
+    url = postgres.url(name).replace("postgresql+psycopg://", "postgresql://")
+    database = Database(url)
+    assert database.engine.driver == "psycopg"
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+    database.close()
+    postgres.drop(name)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda url: url.set(password="hunter2"),  # noqa: S106 - a wrong one
+        lambda url: url.set(database="nowhere", query={"sslpassword": "hunter2"}),
+    ],
+    ids=["password", "database"],
+)
+def test_a_door_that_stays_shut_is_not_tried_again(postgres, wrong):
+    url = wrong(make_url(postgres.url("postgres"))).render_as_string(hide_password=False)
+    with closing(open_ledger(url)) as opened, pytest.raises(LedgerError) as caught:
+        opened.migrate()
+    assert not isinstance(caught.value, LedgerUnavailableError)
+    assert "hunter2" not in str(caught.value)
+    assert postgres.password not in str(caught.value)
+
+
+def test_tables_that_postgres_does_not_have_are_a_clear_error(postgres):
+    name = postgres.database()
+    with (
+        closing(open_ledger(postgres.url(name))) as opened,
+        pytest.raises(LedgerError, match="start once with migrations"),
+    ):
+        opened.runs()
+    postgres.drop(name)
+
+
+def test_columns_hold_what_they_must_in_postgres(postgres):
+    name = postgres.database()
+    with closing(open_ledger(postgres.url(name))) as opened:
+        opened.migrate()
+    engine = sa.create_engine(postgres.url(name))
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.text(
+                "SELECT column_name, data_type FROM information_schema.columns "
+                "WHERE table_schema = 'public'"
+            )
+        ).all()
+    engine.dispose()
+    postgres.drop(name)
+    moments = {t for c, t in found if c.endswith("_at") or c == "first_seen"}
+    large = {t for c, t in found if c.startswith(("rows_", "snapshot_")) or c.endswith("bytes")}
+    assert moments == {"timestamp with time zone"}
+    assert large == {"bigint"}
+
+
+# --- SQLite alone ---------------------------------------------------------------------------------
 
 
 def test_a_locked_ledger_is_worth_another_try(tmp_path):

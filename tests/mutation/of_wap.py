@@ -14,6 +14,7 @@ _auditing = guards_of("wap/auditing.py", _STEPS)
 _planning = guards_of("wap/planning.py", _STEPS)
 _writing = guards_of("wap/writing.py", _STEPS)
 _evidence = guards_of("wap/evidence.py", _EVIDENCE)
+_declared = guards_of("wap/declared.py", "tests/unit/wap/test_declared.py")
 _runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
 _access = guards_of("wap/access.py", "tests/unit/wap/test_access.py")
 
@@ -167,6 +168,12 @@ GUARDS: tuple[Guard, ...] = (
         "test_a_second_attempt_goes_by_the_same_plan",
     ),
     _activities(
+        "a pipeline that changed during the run",
+        "said = said_first(folder) or declared(self.project, run.request.pipeline)",
+        "said = declared(self.project, run.request.pipeline)",
+        "test_a_later_round_keeps_to_what_the_run_was_declared_by",
+    ),
+    _activities(
         "an input that another run published",
         "if was_done(self._source(run, pinned), self.catalog, _table(pinned), pinned.plan):",
         "if False:",
@@ -219,6 +226,14 @@ GUARDS: tuple[Guard, ...] = (
         "return tuple(parse_contract(c.text, c.path) for c in pinned.contracts)",
         "return tuple(parse_contract(Path(c.path).read_text(), c.path) for c in pinned.contracts)",
         "test_the_contracts_are_those_of_the_plan",
+    ),
+    _declared(
+        "a contract that SQL stored",
+        "    proved = prove(draft, version.shown)\n"
+        "    return Declared(proved.pipeline, draft.contracts, version.version)\n",
+        "    pipeline, _ = parse_pipeline(draft.pipeline, draft.name, version.shown)\n"
+        "    return Declared(pipeline, draft.contracts, version.version)\n",
+        "test_a_run_takes_nothing_unproved_that_sql_stored",
     ),
     _planning(
         "a contract about columns that are not there",

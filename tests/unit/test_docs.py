@@ -7,7 +7,7 @@ import functools
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from wap.model import Ending, ExitCode, RunResult
 from wap.pipeline import parse_pipeline
 from wap.settings import Settings
 from wap.status import Overview
+from wap.versions import VersionInfo
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -74,13 +75,15 @@ def options() -> dict[str, set[str]]:
     """Options by command."""
     assert commands.__all__
     group: Any = typer.main.get_command(app)
-    return {name: {"--help", *_options(command)} for name, command in group.commands.items()}
+    return {
+        name: {"--help", *(o for c in _commands(command) for p in c.params for o in p.opts)}
+        for name, command in group.commands.items()
+    }
 
 
-def _options(command: Any) -> set[str]:
-    """Those of a command; of a group of commands, those of all in it."""
-    own = {o for p in command.params for o in p.opts}
-    return own.union(*map(_options, getattr(command, "commands", {}).values()))
+def _commands(command: Any) -> list[Any]:
+    """A command, or those of a group."""
+    return list(getattr(command, "commands", {"": command}).values())
 
 
 def calls(line: str) -> Iterator[tuple[str, str]]:
@@ -159,7 +162,7 @@ def test_variables_are_settings(path):
     for name in set(re.findall(r"\bWAP_[A-Z0-9_]*[A-Z0-9]", path.read_text())) - known:
         section_, _, key = name.removeprefix("WAP_").lower().partition("__")
         fields = Settings.model_fields[section_].annotation
-        assert key.partition("__")[0] in fields.model_fields, name  # type: ignore[union-attr]
+        assert key.partition("__")[0] in fields.written_keys(), name  # type: ignore[union-attr]
 
 
 @every_document
@@ -212,7 +215,7 @@ def raised(cls: type[Exception]) -> int:
     """Exit code of a door through which it is raised."""
 
     def door() -> None:
-        raise HeadMoved() if cls is catalog.errors.HeadMovedError else cls("x")
+        raise FIELDS[cls]() if cls in FIELDS else cls("x")
 
     return _call(door)
 
@@ -220,6 +223,18 @@ def raised(cls: type[Exception]) -> int:
 class HeadMoved(catalog.errors.HeadMovedError):
     def __init__(self) -> None:
         super().__init__(table="a.b", ref="main", expected=1, found=2)
+
+
+class VersionMoved(wap.errors.VersionMovedError):
+    def __init__(self) -> None:
+        super().__init__("p", expected=1, found=None)
+
+
+#: Errors that are built from fields.
+FIELDS: dict[type[Exception], Callable[[], Exception]] = {
+    catalog.errors.HeadMovedError: HeadMoved,
+    wap.errors.VersionMovedError: VersionMoved,
+}
 
 
 @pytest.mark.parametrize("cls", classes(), ids=lambda c: f"{c.__module__}.{c.__name__}")
@@ -308,7 +323,10 @@ def test_verify_sample_holds_proofs():
     assert shape({"ok": False, "tables": proofs}) == shape(sample)
 
 
-@pytest.mark.parametrize(("name", "model"), [("diff", TableDiff), ("doctor", Finding)])
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("diff", TableDiff), ("doctor", Finding), ("pipelines", VersionInfo)],
+)
 def test_samples_of_one_model_each(name, model):
     sample = samples()[name]
     assert shape([model.model_validate(d).model_dump(mode="json") for d in sample]) == shape(sample)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wap.ledger.base import Ledger
+
+if TYPE_CHECKING:
+    from wap.ledger.registry import Registry
 
 
 def open_ledger(url: str) -> Ledger:
@@ -16,3 +21,18 @@ def open_ledger(url: str) -> Ledger:
     from wap.ledger.sql import SqlLedger  # noqa: PLC0415 - see above
 
     return SqlLedger(url)
+
+
+def open_registry(url: str, *, pooled: bool = True) -> Registry:
+    """The pipelines kept in the ledger's database; nothing is connected yet.
+
+    Args:
+        pooled: keep connections between transactions; then it wants to be closed.
+
+    Raises:
+        LedgerError: the URL cannot be used.
+        NotInstalledError: the database's driver is not installed.
+    """
+    from wap.ledger.registry import Registry  # noqa: PLC0415 - see above
+
+    return Registry(url, pooled=pooled)

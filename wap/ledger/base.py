@@ -28,8 +28,10 @@ class Ledger(ABC):
         """Record a version of a pipeline (its resolved definition as JSON text)."""
 
     @abstractmethod
-    def start(self, run_id: str, pipeline: str, table: str, at: datetime) -> None:
-        """A run has begun."""
+    def start(
+        self, run_id: str, pipeline: str, table: str, at: datetime, *, version: int | None = None
+    ) -> None:
+        """A run has begun; ``version`` is the pipeline's, where it is kept in versions."""
 
     @abstractmethod
     def step(self, run_id: str, step: StepFacts) -> None:
@@ -44,8 +46,13 @@ class Ledger(ABC):
         """One run; None when it is not known."""
 
     @abstractmethod
-    def runs(self, *, pipeline: str | None = None, limit: int = 50) -> Sequence[RunFacts]:
-        """Runs, newest first. A run that has not ended has ``ended_at`` None."""
+    def runs(
+        self, *, pipeline: str | None = None, limit: int = 50, before: str | None = None
+    ) -> Sequence[RunFacts]:
+        """Runs, newest first; ``before``: only those older than the run of that id.
+
+        A run that has not ended has ``ended_at`` None.
+        """
 
     @abstractmethod
     def rebuild(self, facts: Sequence[RunFacts]) -> int:

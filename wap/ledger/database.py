@@ -7,7 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, table, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    NullPool,
+    create_engine,
+    event,
+    func,
+    inspect,
+    select,
+    table,
+)
 from sqlalchemy import column as column_
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
@@ -17,14 +27,34 @@ from sqlalchemy.exc import (
     NoSuchModuleError,
     OperationalError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from wap.errors import LedgerError, LedgerUnavailableError, NotInstalledError
 
 #: Revision of the newest migration, so that the usual start needs one SELECT and no Alembic.
-HEAD = "0001"
+HEAD = "0002"
 
 #: Seconds a writer waits for the others (SQLite has one writer at a time), unless the URL says.
 BUSY_SECONDS = 30
+
+#: libpq's parameters, unless the URL says: a server that is gone without a word is noticed.
+_POSTGRES: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "wap",
+    # A pooler such as PgBouncer may give each transaction another server connection.
+    "prepare_threshold": None,
+}
+
+#: Each of a reader's statements sees what the first one saw; SQLite does so by itself.
+_ONE_STATE = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
+#: What Postgres says of a connection that no later attempt will get either.
+_REFUSED = ("password authentication failed", "no pg_hba.conf entry", "does not exist")
+_UNDEFINED_TABLE = "42P01"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = table("alembic_version", column_("version_num"))
@@ -33,14 +63,23 @@ _ADVISORY_LOCK = 7_219_003
 
 
 class Database:
-    """One SQLite or Postgres database; connections are made when needed."""
+    """One SQLite or Postgres database; connections are made when needed.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: SQLAlchemy's; ``postgresql://`` is opened with psycopg.
+        pooled: keep connections for the next transaction; else each makes its own, and there is
+            nothing to close.
+    """
+
+    def __init__(self, url: str, *, pooled: bool = True) -> None:
         parsed = _parse(url)
-        self.name = parsed.render_as_string(hide_password=True)
+        # Without its query too: libpq takes a password there.
+        self.name = parsed.set(query={}).render_as_string(hide_password=True)
         self._folder = Path(parsed.database or "").parent
         self.sqlite = parsed.get_backend_name() == "sqlite"
-        self.engine = _engine(parsed, sqlite=self.sqlite)
+        self.engine = _engine(parsed, sqlite=self.sqlite, pooled=pooled)
+        own = {} if self.sqlite else _ONE_STATE
+        self._reader = self.engine.execution_options(wap_read_only=True, **own)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -61,8 +100,7 @@ class Database:
             LedgerUnavailableError: locked or refused.
             LedgerError: it cannot be used.
         """
-        reader = self.engine.execution_options(wap_read_only=True)
-        with self._translated(), reader.begin() as connection:
+        with self._translated(), self._reader.begin() as connection:
             yield connection
 
     def migrate(self) -> None:
@@ -78,7 +116,9 @@ class Database:
                 return
         with self.write() as connection:
             if not self.sqlite:
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+                wait = func.set_config("lock_timeout", f"{BUSY_SECONDS}s", True)
+                connection.execute(select(wait))
+                connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
             if self._version(connection) != HEAD:
                 _upgrade(connection)
 
@@ -119,19 +159,35 @@ class Database:
             yield
         except DBAPIError as exc:
             raise self._error(exc) from exc
+        except PoolTimeoutError as exc:
+            raise self._unavailable("all of its connections are in use") from exc
 
     def _error(self, exc: DBAPIError) -> LedgerError:
-        what = str(exc.orig)
+        what = _said(exc.orig)
         if isinstance(exc, OperationalError | InterfaceError) and self._passes(what):
-            return LedgerUnavailableError(
-                f"the ledger does not answer: {what}", where=self.name, hint="try again"
-            )
-        hint = "start once with migrations" if "no such table" in what else "check the ledger's url"
+            return self._unavailable(what)
+        no_table = "no such table" in what or (
+            getattr(exc.orig, "sqlstate", None) == _UNDEFINED_TABLE
+        )
+        hint = "start once with migrations" if no_table else "check the ledger's url"
         return LedgerError(f"the ledger cannot be used: {what}", where=self.name, hint=hint)
+
+    def _unavailable(self, what: str) -> LedgerUnavailableError:
+        return LedgerUnavailableError(
+            f"the ledger does not answer: {what}", where=self.name, hint="try again"
+        )
 
     def _passes(self, what: str) -> bool:
         """Whether such an error goes away by itself (SQLite has one class for all of them)."""
-        return not self.sqlite or "locked" in what or "busy" in what
+        if self.sqlite:
+            return "locked" in what or "busy" in what
+        return not any(words in what for words in _REFUSED)
+
+
+def _said(error: BaseException | None) -> str:
+    """What the database says, without its DETAIL, which quotes rows."""
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    return str(primary or error).strip()
 
 
 def _parse(url: str) -> URL:
@@ -147,21 +203,26 @@ def _parse(url: str) -> URL:
         raise LedgerError(f"no ledger on {name}", hint="sqlite and postgresql are supported")
     if name == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise LedgerError("a ledger in memory is lost", hint="name a file: sqlite:///ledger.db")
+    if parsed.drivername == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
     return parsed
 
 
-def _engine(url: URL, *, sqlite: bool) -> Engine:
+def _engine(url: URL, *, sqlite: bool, pooled: bool) -> Engine:
     options: dict[str, Any] = {"hide_parameters": True}
+    if not pooled:
+        options["poolclass"] = NullPool
     if sqlite:
         patience = {} if "timeout" in url.query else {"timeout": BUSY_SECONDS}
         options["connect_args"] = {**patience, "isolation_level": None}
     else:
-        options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+        given = {k: v for k, v in _POSTGRES.items() if k not in url.query}
+        options |= {"pool_pre_ping": True, "connect_args": given}
     try:
         engine = create_engine(url, **options)
     except (ModuleNotFoundError, NoSuchModuleError) as exc:
         raise NotInstalledError(
-            f"no driver for {url.drivername}: {exc}", hint="pip install 'psycopg[binary]'"
+            f"no driver for {url.drivername}: {exc}", hint="pip install 'wap-lakehouse[postgres]'"
         ) from exc
     if sqlite:
         event.listen(engine, "connect", _on_connect)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from typing_extensions import override
 
@@ -35,8 +35,16 @@ class SqlLedger(Ledger):
             self._put(connection, tables.pipelines, row, replace=False)
 
     @override
-    def start(self, run_id: str, pipeline: str, table: str, at: datetime) -> None:
-        row = {"run_id": run_id, "pipeline": pipeline, "table_name": table, "started_at": at}
+    def start(
+        self, run_id: str, pipeline: str, table: str, at: datetime, *, version: int | None = None
+    ) -> None:
+        row = {
+            "run_id": run_id,
+            "pipeline": pipeline,
+            "pipeline_version": version,
+            "table_name": table,
+            "started_at": at,
+        }
         with self._database.write() as connection:
             self._put(connection, tables.runs, row, replace=False)
 
@@ -59,11 +67,16 @@ class SqlLedger(Ledger):
         return found[0] if found else None
 
     @override
-    def runs(self, *, pipeline: str | None = None, limit: int = 50) -> Sequence[RunFacts]:
+    def runs(
+        self, *, pipeline: str | None = None, limit: int = 50, before: str | None = None
+    ) -> Sequence[RunFacts]:
         runs = tables.runs
         query = select(runs).order_by(runs.c.started_at.desc(), runs.c.run_id.desc()).limit(limit)
         if pipeline is not None:
             query = query.where(runs.c.pipeline == pipeline)
+        if before is not None:
+            place = select(runs.c.started_at, runs.c.run_id).where(runs.c.run_id == before)
+            query = query.where(tuple_(runs.c.started_at, runs.c.run_id) < place.scalar_subquery())
         with self._database.read() as connection:
             return self._read(connection, query)
 

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Dialect,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -77,6 +78,7 @@ runs = Table(
     Column("nothing_new", Boolean),
     Column("reason", Text),
     Column("pipeline_digest", String(64)),
+    Column("pipeline_version", Integer),
     Column("contract_digest", String(64)),
     Column("report_digest", String(64)),
     Column("rows_read", BigInteger),
@@ -139,4 +141,57 @@ files = _of_run(
     Column("bytes", BigInteger),
     Column("version", Text, nullable=False),
     Index(None, "path"),
+)
+
+#: Each version of each pipeline that people declare here and not in a file; a row stays as it was
+#: written (a trigger sees to it). ``definition`` is the YAML text and the truth; the columns from
+#: ``table_name`` on are read off it for those who ask in SQL. Null in a version that deletes.
+versions = Table(
+    "versions",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("deleted", Boolean, nullable=False),
+    Column("author", String(200), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("definition", Text),
+    Column("table_name", String(1024)),
+    Column("source_kind", String(64)),
+    Column("source_location", Text),
+    Column("write_mode", String(16)),
+    Column("owners", Text),
+    Index(None, "table_name"),
+)
+
+
+def _of_version(name: str, *columns: Column[Any]) -> Table:
+    """A table of details of a version."""
+    return Table(
+        name,
+        metadata,
+        Column("name", String(200), primary_key=True),
+        Column("version", Integer, primary_key=True),
+        Column("position", Integer, primary_key=True),
+        *columns,
+        ForeignKeyConstraint(["name", "version"], ["versions.name", "versions.version"]),
+    )
+
+
+#: The contracts of a version, in the order the pipeline names them.
+version_contracts = _of_version(
+    "version_contracts",
+    Column("path", String(255), nullable=False),
+    Column("definition", Text, nullable=False),
+)
+
+#: The checks those contracts declare, read off them for those who ask in SQL.
+version_checks = _of_version(
+    "version_checks",
+    Column("check_name", Text, nullable=False),
+    Column("relation", String(1024), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("column_name", Text),
+    Column("blocking", Boolean, nullable=False),
 )

@@ -208,6 +208,16 @@ def test_a_second_attempt_goes_by_the_same_plan(shop):
     assert shop.steps.resolve(run) == first
 
 
+def test_a_later_round_keeps_to_what_the_run_was_declared_by(shop):
+    run = shop.run("r1")
+    shop.steps.resolve(run)
+    (shop.root / "contracts/orders.yml").write_text(CONTRACT + "- row_count:\n")
+    shop.orders("2.csv", 4)
+    later = run.model_copy(update={"round": 1})
+    assert shop.steps.resolve(later).pipeline_digest == shop.folder(run).plan(0).digest
+    assert shop.folder(run).plan(1).plan != shop.folder(run).plan(0).plan
+
+
 def _never(*_: object) -> None:
     raise AssertionError
 

@@ -143,6 +143,14 @@ def test_a_slip_in_a_variable(folder: Path, name: str, hint: str) -> None:
     assert "hunter2" not in str(found)
 
 
+@pytest.mark.parametrize("key", ["token", "auditor_token"])
+def test_a_token_of_the_api_in_a_file_is_refused(folder: Path, key: str) -> None:
+    found = error(folder, f'[api]\n{key} = "hunter2"\n')
+    assert (found.what, found.where) == (f"{key} may not stand in a file", "wap.toml:2")
+    assert f"WAP_API__{key.upper()}" in found.hint
+    assert "hunter2" not in str(found)
+
+
 def test_other_programs_variables_are_left_alone(folder: Path) -> None:
     load(folder, env={"WAP_REQUIRE_SERVERS": "1", "WAPPEN__X": "1", "PATH": "x"})
 
@@ -155,7 +163,7 @@ def test_a_bad_value_names_its_variable_or_flag(folder: Path) -> None:
 
 def test_every_setting_can_be_given_by_variable_and_by_flag(folder: Path) -> None:
     for section, field in Settings.model_fields.items():
-        for key in type(field.default).model_fields:
+        for key in field.default.written_keys():
             if (section, key) == ("catalog", "properties"):
                 continue
             for found in (
@@ -317,7 +325,7 @@ def test_every_setting_is_in_the_docs() -> None:
     docs = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
     for section, field in Settings.model_fields.items():
         assert f"`[{section}]`" in docs
-        for key in type(field.default).model_fields:
+        for key in field.default.written_keys():
             assert f"`{key}`" in docs, f"docs/pipelines.md does not explain {section}.{key}"
 
 
@@ -332,5 +340,5 @@ def test_the_docs_name_no_setting_that_is_gone() -> None:
     assert named == {
         (section, key)
         for section, field in Settings.model_fields.items()
-        for key in type(field.default).model_fields
+        for key in field.default.written_keys()
     }

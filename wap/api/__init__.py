@@ -1,0 +1,1 @@
+"""The REST API: pipelines in tables read and changed, runs and reports read; ``wap serve``."""
