@@ -82,8 +82,9 @@ def options() -> dict[str, set[str]]:
 
 
 def _commands(command: Any) -> list[Any]:
-    """A command, or those of a group."""
-    return list(getattr(command, "commands", {"": command}).values())
+    """A command, or those of a group and of the groups in it."""
+    inner = getattr(command, "commands", {}).values()
+    return [found for one in inner for found in _commands(one)] or [command]
 
 
 def calls(line: str) -> Iterator[tuple[str, str]]:
