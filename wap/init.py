@@ -85,7 +85,9 @@ def init_project(folder: Path, data_file: Path, table: str | None = None) -> Ini
     texts = _texts(folder, data_file, wanted, name, sniffed, seen)
     _prove(texts, name)
     written, kept = _write(folder, texts)
-    load_project(folder, {}).pipeline(name)
+    made = load_project(folder, {})
+    if made.reads_files:  # else it waits for `wap pipelines put`
+        made.pipeline(name)
     return Initialised(
         pipeline=name,
         table=str(wanted),

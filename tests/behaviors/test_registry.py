@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from checks.errors import ContractError
 from wap.declared import Proved, of_version, prove
-from wap.errors import ConfigError, LedgerError, VersionMovedError
+from wap.errors import ConfigError, VersionMovedError
 from wap.ledger import open_ledger, open_registry
 from wap.ledger.registry import Registry
 from wap.project import Project, load_project
@@ -261,10 +261,14 @@ def test_what_sql_stored_is_proved_before_it_is_used(
     assert said in str(caught.value)
 
 
-def test_a_version_without_a_text_is_a_clear_error(registry, url):
+def test_a_version_without_a_text_is_a_clear_error_and_can_be_followed_by_another(registry, url):
     _insert(url, "flights", None, CONTRACT)
-    with pytest.raises(LedgerError, match="without a definition"):
-        registry.latest("flights")
+    latest = registry.latest("flights")
+    assert latest is not None
+    with pytest.raises(ConfigError, match="found nothing") as caught:
+        of_version(latest)
+    assert caught.value.where == "pipeline flights, version 1"
+    assert registry.put(proved(), BY, expected=1).version == 2
 
 
 def test_ledger_and_registry_share_a_database(registry, url):

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wap.declared import Proved
-from wap.errors import LedgerError, VersionMovedError
+from wap.errors import VersionMovedError
 from wap.ledger.database import Database
 from wap.ledger.tables import version_checks, version_contracts, versions
 from wap.versions import Change, ContractText, Version, VersionInfo
@@ -183,12 +183,6 @@ def _read(connection: Connection, *where: ColumnElement[bool]) -> Version | None
     row = connection.execute(select(versions).where(*where)).first()
     if row is None:
         return None
-    if row.definition is None and not row.deleted:
-        raise LedgerError(
-            "a version without a definition was stored by hand",
-            where=f"pipeline {row.name}, version {row.version}",
-            hint="store a new version: wap pipelines put",
-        )
     texts = (
         select(version_contracts.c.path, version_contracts.c.definition)
         .where(version_contracts.c.name == row.name, version_contracts.c.version == row.version)
