@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from deploy.make_env import Issuer
@@ -12,12 +15,15 @@ from tests.servers.seaweedfs import SeaweedFS
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory):
+def postgres():
     """PostgreSQL; ``postgres.database()`` names a new empty database."""
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    yield server
-    server.stop()
+    # Not below pytest's own folder: every pytest that starts closes that to other users, and
+    # PostgreSQL runs as one of its own.
+    with tempfile.TemporaryDirectory(prefix="wap-postgres-") as folder:
+        server = Postgres(Path(folder))
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")
