@@ -51,7 +51,10 @@ def issuer() -> Issuer:
 
 
 @pytest.fixture(scope="session")
-def server_mode(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer):
+def server_mode(issuer: Issuer):
     """All servers of ``docker-compose.yml``, with its settings: tokens, rules, bucket policy."""
-    with running(tmp_path_factory.mktemp("server-mode"), issuer) as servers:
+    with (
+        tempfile.TemporaryDirectory(prefix="wap-server-mode-") as folder,
+        running(Path(folder), issuer) as servers,
+    ):
         yield servers
