@@ -15,6 +15,8 @@ from wap.errors import QueryError, RelationError
 from wap.query import query
 from wap.relations import audit_relation
 
+pytestmark = pytest.mark.s3
+
 
 @pytest.fixture
 def tmp(tmp_path: Path) -> Path:
