@@ -26,6 +26,7 @@ from tests.unit.wap.engines.staging import Given, rows_of, scan, sorted_rows, st
 from wap.engines.arrow import ArrowEngine
 from wap.relations import connect
 from wap.remote_files import RemoteFiles, serve
+from wap.sources.listing import list_inputs
 
 pytestmark = pytest.mark.server
 
@@ -195,6 +196,18 @@ def test_each_thread_reads_an_open_file_at_its_own_place(place, tmp_path):
     other.start()
     other.join()
     assert opened.read(4) == b"PAR1"
+
+
+def test_a_listing_shows_what_came_since_the_last_one(place, tmp_path, monkeypatch):
+    """As in one worker, whose fsspec keeps a listing."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", place.server.key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", place.server.secret)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", place.server.endpoint)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    pattern = f"s3://{place.bucket}/{place.prefix}/*"
+    for count in (1, 2):
+        _put(place, count)
+        assert len(list_inputs(tmp_path, [pattern], from_user=False)) == count
 
 
 # --- credentials -------------------------------------------------------------------------------
