@@ -6,7 +6,6 @@ import json
 import secrets
 import stat
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from tests.servers.seaweedfs import SeaweedFS
 from tests.unit.wap.engines.staging import Given, rows_of, scan, sorted_rows, staging, write
 from wap.engines.arrow import ArrowEngine
 from wap.relations import connect
-from wap.remote_files import RemoteFiles, serve
+from wap.remote_files import serve
 from wap.sources.listing import list_inputs
 
 pytestmark = pytest.mark.server
@@ -184,18 +183,6 @@ def _count(monkeypatch: pytest.MonkeyPatch, asked: list[tuple[int, int]]) -> Non
         return original(self, size, offset)
 
     monkeypatch.setattr(ObjectReader, "read_at", read_at)
-
-
-def test_each_thread_reads_an_open_file_at_its_own_place(place, tmp_path):
-    """DuckDB seeks and reads in two calls, and lets other threads in between them."""
-    where = place.staging(tmp_path, pa.table({"id": range(10)}))
-    (file,) = write(Given.of(pa.table({"id": range(10)})), where).files
-    opened = RemoteFiles("r", place.io, [file])._open(f"r://{file.file_path}")
-    opened.seek(0)
-    other = threading.Thread(target=opened.seek, args=(7,))
-    other.start()
-    other.join()
-    assert opened.read(4) == b"PAR1"
 
 
 def test_a_listing_shows_what_came_since_the_last_one(place, tmp_path, monkeypatch):
