@@ -76,7 +76,15 @@ def open_catalog(kind: str, name: str, properties: Mapping[str, str]) -> BranchC
             f"catalog kind {kind!r} needs the package {exc.name}",
             hint=f"pip install '{needed}'",
         ) from exc
-    return opener(name, properties)
+    return opener(name, _prepared(kind, properties))
+
+
+def _prepared(kind: str, properties: Mapping[str, str]) -> Mapping[str, str]:
+    if kind == "memory":
+        return properties
+    prepared: Callable[[Mapping[str, str]], Mapping[str, str]]
+    prepared = import_module("catalog.file_io").prepared
+    return prepared(properties)
 
 
 def __getattr__(name: str) -> Any:

@@ -131,6 +131,7 @@ def _delete_data(
     kept = [s for s in table.metadata.snapshots if s.snapshot_id not in lost]
     later = usage.since(kept, own)
     for location in sorted(locations):
+        storage.abort_uploads(table.io, f"{location}/")
         found = storage.list_files(table.io, location)
         if found:
             used = usage.data_in_use(home, table, later, {f.path for f in found})
@@ -144,6 +145,7 @@ def _delete_run_folder(
 ) -> tuple[int, int]:
     """Delete the run's manifests and manifest lists that no remaining snapshot refers to."""
     location = table.location_provider().new_metadata_location(naming.run_folder(branch.run_id))
+    storage.abort_uploads(table.io, f"{location}/")
     found = storage.list_files(table.io, location)
     if not found:
         return 0, 0

@@ -1,15 +1,17 @@
-"""Files below a location: listing and deleting them, and comparing them with metadata."""
+"""Files below a location: listing and deleting them, and reading and writing single ones."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow.fs as pa_fs
 from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from catalog.errors import UnsupportedError
+from catalog.s3_files import S3Files, handler_of
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,6 +47,11 @@ def delete_files(io: FileIO, location: str, files: Iterable[StoredFile]) -> tupl
     """
     filesystem = _filesystem(io, location)
     count = size = 0
+    s3 = handler_of(filesystem)
+    if s3 is not None:
+        doomed = list(files)
+        s3.delete_many([file.path for file in doomed])
+        return len(doomed), sum(file.size for file in doomed)
     for file in files:
         try:
             filesystem.delete_file(file.path)
@@ -54,14 +61,48 @@ def delete_files(io: FileIO, location: str, files: Iterable[StoredFile]) -> tupl
     return count, size
 
 
+def abort_uploads(io: FileIO, location: str) -> None:
+    """Abort what was begun below a location and never completed, so that it never can be.
+
+    Only object stores know such uploads. Call it before the files are listed: what is completed
+    in between is then in the list.
+    """
+    s3 = handler_of(_filesystem(io, location))
+    if s3 is not None:
+        s3.abort_uploads(path_of(io, location) + "/" * location.endswith("/"))
+
+
 def delete_empty_folder(io: FileIO, location: str) -> None:
     """Remove a folder that holds no file any more (object stores have none: nothing to do)."""
-    if list_files(io, location):
+    if handler_of(_filesystem(io, location)) is not None or list_files(io, location):
         return
     try:
         _filesystem(io, location).delete_dir(path_of(io, location))
     except FileNotFoundError:
         return
+
+
+def open_input(io: FileIO, location: str, size: int) -> Any:
+    """A file to read, whose size in bytes is known: S3 is then not asked for it."""
+    s3 = _s3(io, location)
+    return s3.open_sized(path_of(io, location), size) if s3 else io.new_input(location).open()
+
+
+def create(io: FileIO, location: str) -> Any:
+    """A new file; where it has an ``abort``, that leaves none behind, and close shows it whole."""
+    s3 = _s3(io, location)
+    if s3 is not None:
+        return s3.create(path_of(io, location))
+    return io.new_output(location).create(overwrite=True)
+
+
+def is_s3(io: FileIO, location: str) -> bool:
+    """Whether a location lies in S3, where each open file holds a part in memory."""
+    return _s3(io, location) is not None
+
+
+def _s3(io: FileIO, location: str) -> S3Files | None:
+    return handler_of(_filesystem(io, location)) if isinstance(io, PyArrowFileIO) else None
 
 
 def without(files: Iterable[StoredFile], kept: Collection[str]) -> list[StoredFile]:

@@ -33,7 +33,9 @@ def delete_hidden(home: Home, branch: Branch, name: TableName) -> tuple[int, int
     _drop_staging_namespace(home)
     if location is None:
         return 0, 0
-    return _delete_location(home, name, location, hidden)
+    io = hidden.io if hidden is not None else home.file_io(location)
+    storage.abort_uploads(io, f"{location.rstrip('/')}/data/{branch.run_id}/")
+    return _delete_location(home, name, location, io, hidden)
 
 
 def _hidden_location(
@@ -69,15 +71,16 @@ def _unpublish(home: Home, hidden: Table) -> None:
 
 
 def _delete_location(
-    home: Home, name: TableName, location: str, hidden: Table | None
+    home: Home, name: TableName, location: str, io: FileIO, hidden: Table | None
 ) -> tuple[int, int]:
-    io = hidden.io if hidden is not None else home.file_io(location)
     found = storage.list_files(io, location)
     visible = home.visible(name)
     if visible is not None and _same_place(io, visible.location(), location):
         return 0, 0
     if not found or (hidden is None and not _never_published(io, location, found)):
         return 0, 0
+    storage.abort_uploads(io, f"{location.rstrip('/')}/")
+    found = storage.list_files(io, location)
     used: set[str] = set()
     if visible is not None:
         used = usage.data_in_use(home, visible, visible.metadata.snapshots, {f.path for f in found})

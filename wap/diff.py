@@ -26,6 +26,7 @@ from wap.errors import RelationError
 from wap.field_map import quoted
 from wap.model import Value
 from wap.relations import connect, create_view
+from wap.remote_files import failure_of
 from wap.type_texts import type_text
 
 #: Columns measured in one pass: bounds what DuckDB keeps at a time for tables with hundreds.
@@ -223,6 +224,9 @@ def _measure(
         relation = con.sql(f"SELECT {', '.join(listed)} FROM diff.{quoted(view)}")  # noqa: S608 - quoted by sqlglot
         values = dict(zip(relation.columns, relation.fetchall()[0], strict=True))
     except duckdb.Error as exc:
+        failure = failure_of(con)
+        if failure is not None:
+            raise failure from exc
         raise RelationError(f"cannot measure the columns: {exc}", where=view) from exc
     return {
         n: Figures.model_validate({name: _shown(values[f"f{n}_{name}"]) for name in e})

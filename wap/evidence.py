@@ -65,6 +65,7 @@ def write(io: FileIO, location: str, run_id: str, evidence: Evidence) -> str:
 def discard(io: FileIO, location: str, run_id: str) -> None:
     """Remove the files of a run that is not published and never will be; none there is fine."""
     folder = _folder(location)
+    storage.abort_uploads(io, f"{folder}/{run_id}-")
     files = storage.list_files(io, folder)
     mine = [f for f in files if f.path.rsplit("/", 1)[-1].startswith(f"{run_id}-")]
     storage.delete_files(io, folder, mine)

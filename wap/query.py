@@ -20,6 +20,7 @@ from catalog.refs import TableName
 from wap.errors import QueryError
 from wap.field_map import literal, quoted
 from wap.relations import connect, create_view
+from wap.remote_files import failure_of
 
 #: Rows of one batch of a result.
 BATCH_ROWS = 65_536
@@ -72,21 +73,27 @@ def open_query(
         published = catalog.tables()
         views = [_view(con, catalog, t) for t in _mentioned(published, sql)]
         _lock(con, [path for paths in views for path in paths])
-        with _translated(published, sql):
+        with _translated(published, sql, con):
             reader = con.sql(sql).to_arrow_reader(BATCH_ROWS)
         schema = pa.schema(map(pa.Field.with_name, reader.schema, _distinct(reader.schema.names)))
-        yield pa.RecordBatchReader.from_batches(schema, _batches(reader, schema, published, sql))
+        yield pa.RecordBatchReader.from_batches(
+            schema, _batches(reader, schema, published, sql, con)
+        )
     finally:
         con.close()
 
 
 def _batches(
-    reader: pa.RecordBatchReader, schema: pa.Schema, published: Sequence[TableName], sql: str
+    reader: pa.RecordBatchReader,
+    schema: pa.Schema,
+    published: Sequence[TableName],
+    sql: str,
+    con: duckdb.DuckDBPyConnection,
 ) -> Iterator[pa.RecordBatch]:
     while True:
         try:
             # Only here: what goes wrong between two batches is not the query's fault.
-            with _translated(published, sql):
+            with _translated(published, sql, con):
                 batch = reader.read_next_batch()
         except StopIteration:
             return
@@ -176,7 +183,9 @@ def _lock(con: duckdb.DuckDBPyConnection, paths: list[str]) -> None:
 
 
 @contextmanager
-def _translated(published: Sequence[TableName], sql: str) -> Iterator[None]:
+def _translated(
+    published: Sequence[TableName], sql: str, con: duckdb.DuckDBPyConnection
+) -> Iterator[None]:
     try:
         yield
     except duckdb.CatalogException as exc:
@@ -190,6 +199,9 @@ def _translated(published: Sequence[TableName], sql: str) -> Iterator[None]:
     except duckdb.OutOfMemoryException as exc:
         raise QueryError(str(exc), hint="ask for less, or allow more memory") from exc
     except (duckdb.Error, pa.ArrowException, OSError) as exc:  # a late error comes as OSError
+        failure = failure_of(con)
+        if failure is not None:
+            raise failure from exc
         raise QueryError(str(exc)) from exc
 
 

@@ -13,12 +13,12 @@ import duckdb
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 
 from catalog.base import BranchCatalog, Scan, Staging
-from catalog.errors import CatalogUnavailableError, TableNotFoundError
+from catalog.errors import TableNotFoundError
 from catalog.refs import TableName
 from checks.base import Relation
 from wap.errors import RelationError
 from wap.field_map import check_names, columns_by_id, duckdb_type, literal, quoted
-from wap.remote_files import serve
+from wap.remote_files import failure_of, serve
 from wap.type_texts import type_text
 
 #: Names that DuckDB keeps for itself; a view in a schema of that name cannot be reached.
@@ -118,6 +118,7 @@ def audit_relation(
         RelationError: see :func:`create_view`.
         TableNotFoundError: a snapshot is gone, or a neighbour is not published.
         BranchNotFoundError: the branch is gone.
+        CatalogUnavailableError: storage did not answer, before or at any time in the audit.
     """
     table, views = staging.table, _views(catalog, staging)
     schema = ".".join(table.namespace)
@@ -137,6 +138,10 @@ def audit_relation(
             masked=masked,
             keys=tuple(keys),
         )
+        # Whoever audited took it for an error of a check, which would be a verdict.
+        failure = failure_of(con)
+        if failure is not None:
+            raise failure
     finally:
         con.close()
 
@@ -187,8 +192,9 @@ def _check_field_ids(con: duckdb.DuckDBPyConnection, paths: list[str], where: st
         ).fetchall()
     except duckdb.Error as exc:
         what = f"cannot read a data file: {_said(exc)}"
-        if con.list_filesystems():
-            raise CatalogUnavailableError(what, where=where) from exc
+        failure = failure_of(con)
+        if failure is not None:
+            raise failure from exc
         hint = "restore the file from a backup, or go back to an earlier snapshot by wap rollback"
         raise RelationError(what, where=where, hint=hint) from exc
     if without:

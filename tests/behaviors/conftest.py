@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,8 +30,11 @@ from catalog.base import BranchCatalog, Change, Staging, TableShape
 from catalog.commits import Committer, PortableCommitter, Proposal
 from catalog.native import NativeCatalog
 from catalog.sql import SqlCommitter
+from tests.servers.seaweedfs import SeaweedFS
 
-KINDS = ("memory", "sqlite", "portable")
+KINDS = ("memory", "sqlite", "portable", "sqlite-s3")
+#: A test for one kind is a test for those that commit as it does.
+LIKE = {"sqlite-s3": "sqlite"}
 FLIGHTS = TableName.parse("nyc.flights")
 
 
@@ -52,12 +56,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             raise pytest.UsageError(msg)
         # Each mark narrows: one on the module, one on the test.
         marks = list(metafunc.definition.iter_markers("kinds"))
-        wanted = [k for k in chosen if all(k in mark.args for mark in marks)]
+        wanted = [k for k in chosen if all({k, LIKE.get(k)} & {*mark.args} for mark in marks)]
+        if chosen == [*KINDS] and not any(metafunc.definition.iter_markers("s3")):
+            wanted = [k for k in wanted if k != "sqlite-s3"]  # each request costs it milliseconds
         metafunc.parametrize("kind", wanted)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "kinds(*names): only for these implementations")
+    config.addinivalue_line(
+        "markers", "kinds(*names): only for these implementations and those that commit like them"
+    )
+    config.addinivalue_line(
+        "markers", "s3: in S3 too; --catalogs=sqlite-s3 runs the others there as well"
+    )
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,25 @@ def _meet(faults: list[BaseException | Callable[[], None] | None]) -> None:
         fault()
 
 
+@dataclass(frozen=True)
+class Store:
+    """A place of its own for one lake in the bucket that all share."""
+
+    server: SeaweedFS
+    bucket: str
+    prefix: str
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+    def keys(self) -> set[str]:
+        """What lies there; an upload that nobody completed or aborted is litter too."""
+        found = self.server.keys(self.bucket, self.prefix)
+        found |= self.server.uploads(self.bucket, self.prefix)
+        return {key.removeprefix(f"{self.prefix}/") for key in found}
+
+
 @dataclass
 class Lake:
     """One catalog under test and the folder it writes to.
@@ -118,6 +148,7 @@ class Lake:
     plain: Catalog | None = None
     faults: FaultyCommitter | None = None
     numbers: Iterable[int] = field(default_factory=lambda: itertools.count(1))
+    store: Store | None = None
 
     @property
     def warehouse(self) -> Path:
@@ -125,12 +156,18 @@ class Lake:
 
     def files(self) -> set[str]:
         """Every file of the warehouse but the versions of the tables' metadata file."""
+        return {f for f in self.everything() if not f.endswith(".metadata.json")}
+
+    def where(self, file: str) -> str:
+        """The location of one of the files."""
+        return f"{self.store.url}/{file}" if self.store else str(self.warehouse / file)
+
+    def everything(self) -> set[str]:
+        """Every file of the warehouse."""
+        if self.store is not None:
+            return self.store.keys()
         found = (p for p in self.warehouse.rglob("*") if p.is_file())
-        return {
-            str(p.relative_to(self.warehouse))
-            for p in found
-            if not p.name.endswith(".metadata.json")
-        }
+        return {str(p.relative_to(self.warehouse)) for p in found}
 
     def ids(self, table: TableName = FLIGHTS) -> list[int] | None:
         """What a consumer reads from main, sorted; None: no such table."""
@@ -154,7 +191,7 @@ class Lake:
         """The same lake as another process would open it."""
         if self.plain is None:
             return self
-        return replace(open_lake(self.kind, self.root), numbers=self.numbers)
+        return replace(open_lake(self.kind, self.root, self.store), numbers=self.numbers)
 
 
 @dataclass
@@ -279,18 +316,21 @@ def read_ids(files: Iterable[DataFile], io: FileIO) -> list[int]:
     return sorted(found)
 
 
-def open_lake(kind: str, root: Path) -> Lake:
+def open_lake(kind: str, root: Path, store: Store | None = None) -> Lake:
     warehouse = str(root / "warehouse")
     if kind == "memory":
         return Lake(kind, root, open_catalog("memory", "test", {"warehouse": warehouse}))
     uri = f"sqlite:///{root / 'catalog.db'}"
-    opened = open_catalog("sqlite", "test", {"uri": uri, "warehouse": warehouse})
+    properties = {"uri": uri, "warehouse": warehouse}
+    if store is not None:
+        properties |= {"warehouse": store.url, **store.server.properties}
+    opened = open_catalog("sqlite", "test", properties)
     assert isinstance(opened, NativeCatalog)
     plain = opened.iceberg
     committer = FaultyCommitter(
-        SqlCommitter(plain) if kind == "sqlite" else PortableCommitter(plain)  # type: ignore[arg-type]
+        PortableCommitter(plain) if kind == "portable" else SqlCommitter(plain)  # type: ignore[arg-type]
     )
-    return Lake(kind, root, NativeCatalog(plain, committer), plain, committer)
+    return Lake(kind, root, NativeCatalog(plain, committer), plain, committer, store=store)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -306,8 +346,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def lake(kind: str, tmp_path: Path) -> Lake:
-    return open_lake(kind, tmp_path)
+def lake(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Lake:
+    if kind != "sqlite-s3":
+        return open_lake(kind, tmp_path)
+    server = request.getfixturevalue("seaweedfs")
+    bucket = request.getfixturevalue("s3_bucket")
+    return open_lake(kind, tmp_path, Store(server, bucket, f"lake-{secrets.token_hex(6)}"))
+
+
+@pytest.fixture(scope="session")
+def s3_bucket(seaweedfs: SeaweedFS) -> str:
+    return seaweedfs.bucket()
 
 
 @pytest.fixture

@@ -78,6 +78,7 @@ def test_a_late_attempt_after_a_seal_is_refused(lake):
         lake.catalog.stage(opened, Change([run.write([1], "batch-late")]))
 
 
+@pytest.mark.s3
 @pytest.mark.parametrize("first_load", [True, False])
 def test_a_late_stage_after_a_drop_creates_nothing(lake, first_load):
     if not first_load:
@@ -169,6 +170,7 @@ def test_late_steps_of_a_published_run_find_no_branch(lake):
             late()
 
 
+@pytest.mark.s3
 @pytest.mark.parametrize("first_load", [True, False])
 def test_drop_twice_is_one_drop(lake, first_load):
     if not first_load:
@@ -186,6 +188,7 @@ def test_drop_of_a_branch_that_never_was(lake):
     assert (dropped.branch, dropped.files, dropped.bytes) == (False, 0, 0)
 
 
+@pytest.mark.s3
 def test_drop_clears_files_that_came_after_it(lake):
     lake.publish([1])
     run = lake.run()
@@ -240,6 +243,7 @@ def test_lost_answers_of_a_whole_run(lake, lost, first_load):
     assert len(log) == (4 if first_load else 7)
 
 
+@pytest.mark.s3
 @NATIVE
 def test_lost_answers_of_rebase_and_drop(lake):
     lake.publish([1])
@@ -257,6 +261,7 @@ def test_lost_answers_of_rebase_and_drop(lake):
     assert lake.catalog.branches() == []
 
 
+@pytest.mark.s3
 @NATIVE
 @pytest.mark.parametrize(
     "refused",
@@ -285,7 +290,7 @@ def _unreferenced(lake, table):
     for snapshot in loaded.metadata.snapshots:
         used.add(snapshot.manifest_list)
         used |= {m.manifest_path for m in snapshot.manifests(loaded.io)}
-    found = {str(lake.warehouse / f) for f in lake.files() if f.endswith(".avro")}
+    found = {lake.where(f) for f in lake.files() if f.endswith(".avro")}
     return found - used
 
 
@@ -316,6 +321,7 @@ def test_an_error_that_is_no_race_is_raised_at_once(lake):
     assert lake.faults.before == [None]
 
 
+@pytest.mark.s3
 @NATIVE
 @pytest.mark.parametrize("dies_at", [0, 1])
 def test_a_drop_that_dies_is_completed_by_the_next(lake, dies_at):

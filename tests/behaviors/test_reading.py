@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from pyiceberg.types import DateType, NestedField
 
-from catalog import Branch, TableName
-from catalog.errors import TableNotFoundError
+from catalog import Branch, TableName, open_catalog
+from catalog.errors import CatalogUnavailableError, TableNotFoundError
+from tests.servers.proxy import Proxy
 from wap.diff import diff
 from wap.errors import QueryError, RelationError
 from wap.query import query
 from wap.relations import audit_relation
+
+pytestmark = pytest.mark.s3
 
 
 @pytest.fixture
@@ -180,3 +184,43 @@ def test_a_diff_of_a_new_table_has_no_before(lake, tmp):
     found = diff(lake.catalog, Branch.of_run(run.branch.run_id), run.table, temp_directory=tmp)
     assert (found.before, found.main, found.rows_before, found.rows_after) == (None, None, 0, 1)
     assert all(c.before is None for c in found.columns)
+
+
+@pytest.mark.kinds("sqlite-s3")
+def test_a_store_that_goes_away_in_an_audit_is_no_verdict(lake, tmp):
+    """The auditor takes what DuckDB says for an error of the check."""
+    run = staged(lake, [3])
+    proxy = Proxy(lake.store.server.port)
+    properties = {
+        **lake.store.server.properties,
+        "uri": f"sqlite:///{lake.root / 'catalog.db'}",
+        "warehouse": lake.store.url,
+        "s3.endpoint": f"http://127.0.0.1:{proxy.port}",
+    }
+    opened = open_catalog("sqlite", "test", properties)
+
+    def audit() -> None:
+        with audit_relation(opened, run.now, temp_directory=tmp) as relation:
+            proxy.cut()
+            with pytest.raises(duckdb.Error):
+                ids(relation, "flights")
+
+    with pytest.raises(CatalogUnavailableError, match="does not answer"):
+        audit()
+    proxy.close()
+
+
+@pytest.mark.kinds("sqlite-s3")
+def test_a_query_over_s3_reads_no_file_but_the_published(lake, tmp):
+    lake.publish([1])
+    run = staged(lake, [2])
+    (staged_file,) = lake.catalog.batch(run.now).files
+    for prefix in ("iceberg0://", ""):
+        sql = (
+            f"SELECT id FROM nyc.flights UNION FROM read_parquet('{prefix}{staged_file.file_path}')"
+        )
+        with pytest.raises(QueryError, match="published tables and nothing else"):
+            query(lake.catalog, sql, temp_directory=tmp)
+    assert query(lake.catalog, "SELECT id FROM nyc.flights", temp_directory=tmp)[
+        "id"
+    ].to_pylist() == [1]

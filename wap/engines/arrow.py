@@ -7,19 +7,30 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 from pyiceberg.expressions import BooleanExpression
 
 from catalog.base import Scan, Staging
-from catalog.storage import delete_empty_folder, delete_files, list_files, path_of, without
+from catalog.s3 import UPLOADS
+from catalog.s3_objects import PART_BYTES
+from catalog.storage import (
+    abort_uploads,
+    delete_empty_folder,
+    delete_files,
+    is_s3,
+    list_files,
+    path_of,
+    without,
+)
 from wap.engines.base import Engine, Progress, Written
 from wap.engines.carried import kept_rows
 from wap.engines.copy import Copy
 from wap.engines.data_files import DataFiles
 from wap.engines.fitting import Fitting
-from wap.engines.writing import Limits, PartitionedWriting, PlainWriting, Writing
+from wap.engines.writing import MAX_OPEN, Limits, PartitionedWriting, PlainWriting, Writing
 from wap.errors import EngineError
 from wap.sources.base import Extract
 
@@ -60,7 +71,7 @@ class ArrowEngine(Engine):
         """
         self._threads = max(1, min(_MAX_THREADS, os.cpu_count() or 1))
         self._budget = memory_budget
-        group = max(1 << 20, memory_budget // (_SHARES + 2 * (self._threads - 2)))
+        group = _group(memory_budget, self._threads)
         self._limits = Limits(group, target_file_bytes, self._threads)
         self._temp = temp_directory or Path(tempfile.gettempdir())
         self._copy = copy
@@ -70,6 +81,7 @@ class ArrowEngine(Engine):
         location = staging.data_location
         kept = {path_of(staging.io, path) for path in keep}
         try:
+            abort_uploads(staging.io, f"{location}/")
             others = without(list_files(staging.io, location), kept)
             delete_files(staging.io, location, others)
             delete_empty_folder(staging.io, location)
@@ -108,6 +120,15 @@ class ArrowEngine(Engine):
         files = DataFiles.of(staging, _fresh("kept"))
         return self._stream(batches, files, lambda _: None, cancelled)
 
+    def _limits_of(self, files: DataFiles) -> Limits:
+        """The limits; on S3 the parts that uploads hold in memory come out of the budget too."""
+        if not is_s3(files.io, files.location):
+            return self._limits
+        most = min(MAX_OPEN, max(self._threads, self._budget // 4 // PART_BYTES))
+        files_open = self._threads if files.spec.is_unpartitioned() else most
+        left = self._budget - (files_open + UPLOADS) * PART_BYTES
+        return replace(self._limits, group=_group(left, self._threads), open=most)
+
     def _stream(
         self,
         batches: Iterator[pa.RecordBatch],
@@ -117,7 +138,7 @@ class ArrowEngine(Engine):
     ) -> Written:
         kind = PlainWriting if files.spec.is_unpartitioned() else PartitionedWriting
         told = 0.0
-        with kind(files, self._limits) as writing:
+        with kind(files, self._limits_of(files)) as writing:
             for batch in batches:
                 writing.add(batch)
                 if time.monotonic() - told >= _REPORT_SECONDS:
@@ -150,6 +171,11 @@ class ArrowEngine(Engine):
         written = Written(list(copy.files(DataFiles.of(copy.staging, copy.prefix))))
         report(Progress(written.rows, copy.sql.bytes, written.bytes))
         return written
+
+
+def _group(budget: int, threads: int) -> int:
+    """Bytes of one row group, of which several are in memory at once."""
+    return max(1 << 20, budget // (_SHARES + 2 * (threads - 2)))
 
 
 def _fresh(kind: str) -> str:

@@ -22,6 +22,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.typedef import Record
 
 from catalog.base import Staging
+from catalog.storage import create
 from wap.engines.written_schema import written_schema
 from wap.errors import EngineError
 
@@ -100,7 +101,7 @@ class OpenFile:
         self._location = location
         self._partition = partition
         try:
-            self._sink = files.io.new_output(location).create(overwrite=True)
+            self._sink = create(files.io, location)
             self._writer = pq.ParquetWriter(
                 self._sink,
                 files.arrow,
@@ -146,6 +147,8 @@ class OpenFile:
     def abandon(self) -> None:
         """Let go of the file after an error; it is deleted with the run's data location."""
         try:
+            if hasattr(self._sink, "abort"):
+                self._sink.abort()
             self._writer.close()
             self._sink.close()
         except (OSError, pa.ArrowException):

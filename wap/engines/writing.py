@@ -17,7 +17,7 @@ from wap.engines.partitions import Key, record, split
 
 #: A row group holds so many rows at most; fewer where rows are wide.
 GROUP_ROWS = 1 << 20
-#: So many files are open at most; the one unused for longest is finished first.
+#: So many files are open at most.
 MAX_OPEN = 64
 
 
@@ -29,11 +29,13 @@ class Limits:
         group: of Arrow data in one row group.
         file: of one data file on storage, from which the next one is begun.
         threads: row groups encoded at the same time.
+        open: files open at the same time; the one unused for longest is finished first.
     """
 
     group: int
     file: int
     threads: int
+    open: int = MAX_OPEN
 
 
 @dataclass
@@ -204,8 +206,8 @@ class PartitionedWriting(Writing):
                 break
             self._held -= self._pending[key].bytes
             chosen.append(key)
-        for start in range(0, len(chosen), MAX_OPEN):
-            self._write(chosen[start : start + MAX_OPEN])
+        for start in range(0, len(chosen), self._limits.open):
+            self._write(chosen[start : start + self._limits.open])
 
     def _lane(self, key: Key) -> _Lane:
         return _Lane(self._files, self._limits, key)
@@ -216,7 +218,7 @@ class PartitionedWriting(Writing):
             lane = self._lanes.pop(key) if key in self._lanes else self._lane(key)
             self._lanes[key] = lane
         open_lanes = [lane for lane in self._all() if lane.is_open]
-        spare = len(open_lanes) + sum(not self._lanes[k].is_open for k in keys) - MAX_OPEN
+        spare = len(open_lanes) + sum(not self._lanes[k].is_open for k in keys) - self._limits.open
         for lane in open_lanes[: max(spare, 0)]:
             lane.close()
         tables = [self._pending.pop(key).take() for key in keys]

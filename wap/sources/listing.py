@@ -182,6 +182,8 @@ def _remote_matches(url: str) -> Iterator[InputFile]:
     shown = without_password(url)
     fs, path = _filesystem(url, shown)
     try:
+        # A worker lives for days, and a listing that was kept would hide what came since.
+        fs.invalidate_cache()
         # In a URL a question mark begins the query, and HTTP cannot list at all.
         is_glob = not url.startswith("http") and bool({"*", "["} & set(path))
         # Not isfile(): it says no where the store did not answer.
