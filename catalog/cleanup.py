@@ -17,12 +17,12 @@ from catalog.history import (
     run_chain,
     summary_of,
 )
-from catalog.home import Home, foreign_branch
+from catalog.home import Home, NativeHome, foreign_branch
 from catalog.refs import Branch, Dropped, TableName
 from catalog.unstaging import delete_hidden
 
 
-def drop(home: Home, branch: Branch, name: TableName) -> Dropped:
+def drop(home: NativeHome, branch: Branch, name: TableName) -> Dropped:
     """See :meth:`catalog.base.BranchCatalog.drop`."""
     with home.serial([name]):
         removed = _remove_ref(home, branch, name)

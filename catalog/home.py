@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,15 +21,18 @@ from catalog.errors import (
     TableNotFoundError,
     UnsupportedError,
 )
-from catalog.history import Chain, run_chain
+from catalog.places import Place, place_in
 from catalog.refs import Branch, TableName
 
 _FORMAT = 2
 _LOAD_TRIES = 3
 
 
-class Home:
+class Home(ABC):
     """One pyiceberg catalog, what commits to it, and a lock per table for this process.
+
+    Where the branches of runs are is the adapter's own affair: it says so here, and whatever
+    stages, seals and reads is the same for all.
 
     The locks only keep our own threads from losing races against each other; what is right
     rests on the compare-and-swap of the commits.
@@ -59,31 +63,38 @@ class Home:
         """The table that readers see; None when there is none."""
         return self.load(table.identifier)
 
-    def hidden(self, branch: Branch, table: TableName) -> Table | None:
-        """The new table that a run stages; None when there is none (any more)."""
-        return self.load(naming.hidden_identifier(branch, table))
+    @abstractmethod
+    def names(self) -> list[TableName]:
+        """The tables that main lists, sorted."""
 
-    def staged(self, branch: Branch, table: TableName) -> tuple[Table, Chain]:
-        """The table that holds a run's branch, and the run's own snapshots on it.
+    @abstractmethod
+    def holders(self, branch: Branch | None, table: TableName) -> Iterator[Table]:
+        """Where a snapshot of the table may be: as main shows it first, then the run's branch."""
+
+    @abstractmethod
+    def find(self, branch: Branch, table: TableName) -> Place | None:
+        """The table on a run's branch; None when it is not there.
 
         Raises:
-            BranchNotFoundError: neither the visible nor a hidden table holds it.
             BranchExistsError: it is there, and its head is not this run's.
         """
-        for found in (self.visible(table), self.hidden(branch, table)):
-            if found is None:
-                continue
-            chain = run_chain(found, branch)
-            if chain is not None:
-                check_format(found, table)
-                return found, chain
-            if branch.name in found.metadata.refs:
-                raise foreign_branch(branch, table)
-        raise BranchNotFoundError(
-            f"there is no branch {branch}",
-            where=str(table),
-            hint="it was published or dropped; start a new run",
-        )
+
+    def staged(self, branch: Branch, table: TableName) -> Place:
+        """The table on a run's branch.
+
+        Raises:
+            BranchNotFoundError: it is not there.
+            BranchExistsError: it is there, and its head is not this run's.
+        """
+        place = self.find(branch, table)
+        if place is None:
+            raise BranchNotFoundError(
+                f"there is no branch {branch}",
+                where=str(table),
+                hint="it was published or dropped; start a new run",
+            )
+        check_format(place.table, table)
+        return place
 
     def needed(self, table: TableName) -> Table:
         """The visible table.
@@ -95,19 +106,6 @@ class Home:
         if found is None:
             hint = "`wap verify` lists what is published"
             raise TableNotFoundError("no such table is published", where=str(table), hint=hint)
-        return found
-
-    def identifiers(self) -> list[tuple[str, ...]]:
-        """Every table of every namespace, the hidden one included."""
-        found: list[tuple[str, ...]] = []
-        waiting = list(self.catalog.list_namespaces())
-        while waiting:
-            namespace = waiting.pop()
-            try:
-                found += self.catalog.list_tables(namespace)
-                waiting += self.catalog.list_namespaces(namespace)
-            except NoSuchNamespaceError:
-                continue  # went away while we looked
         return found
 
     def file_io(self, location: str) -> FileIO:
@@ -125,6 +123,54 @@ class Home:
                 if attempt == _LOAD_TRIES - 1:
                     raise
         return None
+
+
+class NativeHome(Home):
+    """Branches are refs of each table; a new table lies in the hidden namespace meanwhile."""
+
+    def names(self) -> list[TableName]:
+        """All tables but those of the hidden namespace."""
+        return sorted(
+            TableName(identifier[:-1], identifier[-1])
+            for identifier in self.identifiers()
+            if identifier[:-1] != (naming.STAGING_NAMESPACE,)
+        )
+
+    def holders(self, branch: Branch | None, table: TableName) -> Iterator[Table]:
+        """The visible table and, of a branch, the hidden one."""
+        visible = self.visible(table)
+        if visible is not None:
+            yield visible
+        hidden = self.hidden(branch, table) if branch is not None else None
+        if hidden is not None:
+            yield hidden
+
+    def hidden(self, branch: Branch, table: TableName) -> Table | None:
+        """The new table that a run stages; None when there is none (any more)."""
+        return self.load(naming.hidden_identifier(branch, table))
+
+    def find(self, branch: Branch, table: TableName) -> Place | None:
+        """The run's branch in the visible table, else in a hidden one."""
+        for found in self.holders(branch, table):
+            place = place_in(found, branch, table)
+            if place is not None:
+                return place
+            if branch.name in found.metadata.refs:
+                raise foreign_branch(branch, table)
+        return None
+
+    def identifiers(self) -> list[tuple[str, ...]]:
+        """Every table of every namespace, the hidden one included."""
+        found: list[tuple[str, ...]] = []
+        waiting = list(self.catalog.list_namespaces())
+        while waiting:
+            namespace = waiting.pop()
+            try:
+                found += self.catalog.list_tables(namespace)
+                waiting += self.catalog.list_namespaces(namespace)
+            except NoSuchNamespaceError:
+                continue  # went away while we looked
+        return found
 
 
 def foreign_branch(branch: Branch, table: TableName) -> BranchExistsError:

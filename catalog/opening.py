@@ -13,8 +13,9 @@ from catalog.base import Staging, TableShape
 from catalog.commits import Decision, Done, Proposal, ensure_namespace, settle
 from catalog.drafts import Draft
 from catalog.errors import BranchExistsError, CatalogUnavailableError
-from catalog.history import ancestry, head_id, head_of, is_hidden, is_own, run_chain
-from catalog.home import Home, check_format, foreign_branch
+from catalog.history import ancestry, head_id, head_of, is_hidden, is_own
+from catalog.home import NativeHome, check_format, foreign_branch
+from catalog.places import place_in
 from catalog.refs import MAIN, Branch, TableName
 from catalog.views import staging_of
 
@@ -31,17 +32,18 @@ _PROPERTIES = {
 }
 
 
-def open_branch(home: Home, branch: Branch, name: TableName, shape: TableShape) -> Staging:
+def open_branch(home: NativeHome, branch: Branch, name: TableName, shape: TableShape) -> Staging:
     """See :meth:`catalog.base.BranchCatalog.open_branch`."""
     with home.serial([name]):
         visible = home.visible(name)
-        if visible is not None and run_chain(visible, branch) is not None:
-            return staging_of(visible, branch, name)
+        place = place_in(visible, branch, name) if visible is not None else None
+        if place is not None:
+            return staging_of(place)
         table = home.hidden(branch, name) or visible or _create(home, branch, name, shape)
         return _start(home, branch, name, shape, table.name())
 
 
-def _create(home: Home, branch: Branch, name: TableName, shape: TableShape) -> Table:
+def _create(home: NativeHome, branch: Branch, name: TableName, shape: TableShape) -> Table:
     """A new table in the hidden namespace; main stays empty until the first commit."""
     schema = schemas.new_schema(shape.schema, str(name))
     spec = schemas.new_spec(schema, shape.partitioning, str(name))
@@ -66,7 +68,11 @@ def _create(home: Home, branch: Branch, name: TableName, shape: TableShape) -> T
 
 
 def _start(
-    home: Home, branch: Branch, name: TableName, shape: TableShape, identifier: tuple[str, ...]
+    home: NativeHome,
+    branch: Branch,
+    name: TableName,
+    shape: TableShape,
+    identifier: tuple[str, ...],
 ) -> Staging:
     """Commit the branch's first snapshot; a table without any gets its bootstrap with it."""
     drafts: list[Draft] = []
@@ -74,20 +80,26 @@ def _start(
     def decide() -> Decision[Staging]:
         table = home.committer.load(identifier)
         check_format(table, name)
-        if run_chain(table, branch) is not None:
-            return Done(staging_of(table, branch, name))
-        _check_free(table, branch, name)
+        place = place_in(table, branch, name)
+        if place is not None:
+            return Done(staging_of(place))
+        if branch.name in table.metadata.refs:
+            raise foreign_branch(branch, name)
+        check_unpublished(table, branch, name)
         return [_first_commit(table, branch, name, shape, drafts)]
 
     return settle(home.committer, decide, drafts)
 
 
-def _check_free(table: Table, branch: Branch, name: TableName) -> None:
+def check_unpublished(table: Table, branch: Branch, name: TableName) -> None:
+    """Each run is published once.
+
+    Raises:
+        BranchExistsError: main's history holds it already.
+    """
     metadata = table.metadata
-    where = f"{name} on {branch}"
-    if branch.name in metadata.refs:
-        raise foreign_branch(branch, name)
     if any(is_own(s, branch.run_id) for s in ancestry(metadata, head_of(metadata, MAIN))):
+        where = f"{name} on {branch}"
         hint = "each run is published once; start a new run"
         raise BranchExistsError("the run is published already", where=where, hint=hint)
 

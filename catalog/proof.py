@@ -9,20 +9,25 @@ from catalog import naming
 from catalog.drafts import manifests_of
 from catalog.errors import BranchNotFoundError, HeadMovedError, UnsealedError
 from catalog.history import Chain, chain_of, head_id, head_of, is_hidden, summary_of
-from catalog.refs import MAIN, AuditedHead, Branch, Seal, TableName
+from catalog.refs import MAIN, AuditedHead, Seal
 
 AGAIN = "nothing was published; audit the branch's head again"
 
 
-def sealed_head(table: Table, audited: AuditedHead) -> IcebergSnapshot:
+def sealed_head(table: Table, ref: str, audited: AuditedHead) -> IcebergSnapshot:
     """The branch's head, proven to be the seal of this audit.
+
+    Args:
+        table: holds the branch.
+        ref: what the branch is called in it.
+        audited: what is to be published.
 
     Raises:
         BranchNotFoundError: the branch is gone.
         HeadMovedError: its head is neither the audited one nor a seal.
         UnsealedError: it is not sealed, or sealed for another head or report.
     """
-    head = branch_head(table, audited.branch, audited.table)
+    head = branch_head(table, ref, audited)
     role = summary_of(head).get(naming.ROLE)
     if head.snapshot_id == audited.head:
         raise UnsealedError("the audited head has no seal", where=where_of(audited), hint=AGAIN)
@@ -91,15 +96,16 @@ def _check_schema(table: Table, audited: AuditedHead, chain: Chain) -> None:
     )
 
 
-def branch_head(table: Table, branch: Branch, name: TableName) -> IcebergSnapshot:
-    """The branch's head.
+def branch_head(table: Table, ref: str, audited: AuditedHead) -> IcebergSnapshot:
+    """The branch's head, by what the branch is called in the table.
 
     Raises:
         BranchNotFoundError: it is gone.
     """
-    head = head_of(table.metadata, branch.name)
+    head = head_of(table.metadata, ref)
     if head is None:
-        raise BranchNotFoundError(f"there is no branch {branch}", where=str(name))
+        what = f"there is no branch {audited.branch}"
+        raise BranchNotFoundError(what, where=str(audited.table))
     return head
 
 

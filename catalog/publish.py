@@ -12,21 +12,21 @@ from catalog import moves
 from catalog.commits import Decision, Done, Proposal, settle
 from catalog.errors import BranchNotFoundError, UnsupportedError
 from catalog.history import ancestry, head_id, head_of, value_of
-from catalog.home import Home
+from catalog.home import Home, NativeHome
 from catalog.proof import check_chain, check_manifests, is_about, moved, sealed_head
 from catalog.refs import MAIN, AuditedHead, Snapshot
 
 
-def publish(home: Home, heads: Sequence[AuditedHead]) -> list[Snapshot]:
+def publish(home: NativeHome, heads: Sequence[AuditedHead]) -> list[Snapshot]:
     """See :meth:`catalog.base.BranchCatalog.publish`."""
-    _check_group(home, heads)
+    check_group(home, heads)
 
     def decide() -> Decision[list[Snapshot]]:
         done: list[Snapshot] = []
         proposals: list[Proposal] = []
         for head in heads:
             visible = home.visible(head.table)
-            found = _published(visible, head)
+            found = published_seal(visible, head)
             if found is not None:
                 done.append(found)
             else:
@@ -37,7 +37,12 @@ def publish(home: Home, heads: Sequence[AuditedHead]) -> list[Snapshot]:
         return settle(home.committer, decide)
 
 
-def _check_group(home: Home, heads: Sequence[AuditedHead]) -> None:
+def check_group(home: Home, heads: Sequence[AuditedHead]) -> None:
+    """Refuse a group that cannot be published in one step.
+
+    Raises:
+        UnsupportedError: several tables where the catalog cannot, or one table twice.
+    """
     if len(heads) > 1 and not home.committer.atomic_groups:
         raise UnsupportedError(
             "this catalog cannot publish several tables in one step",
@@ -48,7 +53,7 @@ def _check_group(home: Home, heads: Sequence[AuditedHead]) -> None:
         raise UnsupportedError("one table cannot be published twice in one step")
 
 
-def _published(visible: Table | None, audited: AuditedHead) -> Snapshot | None:
+def published_seal(visible: Table | None, audited: AuditedHead) -> Snapshot | None:
     """The seal of this very audit in main's ancestry, where a publish has put it already."""
     if visible is None:
         return None
@@ -58,7 +63,7 @@ def _published(visible: Table | None, audited: AuditedHead) -> Snapshot | None:
     return None
 
 
-def _proposal(home: Home, audited: AuditedHead, visible: Table | None) -> Proposal:
+def _proposal(home: NativeHome, audited: AuditedHead, visible: Table | None) -> Proposal:
     if visible is not None and audited.branch.name in visible.metadata.refs:
         return _publish_over(visible, audited)
     hidden = home.hidden(audited.branch, audited.table)
@@ -78,7 +83,7 @@ def _publish_over(table: Table, audited: AuditedHead) -> Proposal:
     main = head_id(table.metadata, MAIN)
     if main != audited.expected:
         raise moved(audited, MAIN, audited.expected, main)
-    sealed = sealed_head(table, audited)
+    sealed = sealed_head(table, audited.branch.name, audited)
     check_chain(table, audited, sealed, audited.expected)
     return _move_main(table, audited, sealed)
 
@@ -94,7 +99,7 @@ def _publish_new(hidden: Table, audited: AuditedHead) -> Proposal:
         check_manifests(hidden, audited, main)
         asserted = moves.ref_is(MAIN, main.snapshot_id)
         return Proposal(hidden, (asserted,), (), rename_to=audited.table.identifier)
-    sealed = sealed_head(hidden, audited)
+    sealed = sealed_head(hidden, audited.branch.name, audited)
     check_chain(hidden, audited, sealed, head_id(metadata, MAIN))
     proposal = _move_main(hidden, audited, sealed)
     return Proposal(

@@ -15,19 +15,16 @@ from catalog.errors import (
     SchemaConflictError,
     TableNotFoundError,
 )
-from catalog.history import ancestry, head_of, run_chain, value_of
-from catalog.home import Home
+from catalog.history import ancestry, head_id, head_of, value_of
+from catalog.home import Home, NativeHome
+from catalog.places import place_in
 from catalog.refs import MAIN, Branch, BranchState, Snapshot, TableName
 from catalog.views import published_of, schema_of, staging_of, state_of
 
 
 def tables(home: Home) -> list[TableName]:
     """See :meth:`catalog.base.BranchCatalog.tables`."""
-    return sorted(
-        TableName(identifier[:-1], identifier[-1])
-        for identifier in home.identifiers()
-        if identifier[:-1] != (naming.STAGING_NAMESPACE,)
-    )
+    return home.names()
 
 
 def published(home: Home, name: TableName) -> Published | None:
@@ -45,7 +42,7 @@ def log(home: Home, name: TableName) -> list[Snapshot]:
     return [value_of(name, s) for s in ancestry(metadata, head_of(metadata, MAIN))]
 
 
-def branches(home: Home) -> list[BranchState]:
+def branches(home: NativeHome) -> list[BranchState]:
     """See :meth:`catalog.base.BranchCatalog.branches`."""
     states: list[BranchState] = []
     for identifier in home.identifiers():
@@ -67,9 +64,9 @@ def _states(table: Table) -> list[BranchState]:
         name = TableName(identifier[:-1], identifier[-1])
     found = []
     for branch in filter(None, map(_branch, names)):
-        chain = run_chain(table, branch)
-        if chain is not None and name is not None:
-            found.append(state_of(table, branch, name, chain))
+        place = place_in(table, branch, name) if name is not None else None
+        if place is not None:
+            found.append(state_of(place, head_id(table.metadata, MAIN)))
     return found
 
 
@@ -82,8 +79,7 @@ def _branch(ref: str) -> Branch | None:
 
 def staging(home: Home, branch: Branch, name: TableName) -> Staging:
     """See :meth:`catalog.base.BranchCatalog.staging`."""
-    table, _ = home.staged(branch, name)
-    return staging_of(table, branch, name)
+    return staging_of(home.staged(branch, name))
 
 
 def scan(
@@ -117,7 +113,7 @@ def _matching(
 def _snapshot(
     home: Home, name: TableName, snapshot_id: int, branch: Branch | None
 ) -> tuple[Table, IcebergSnapshot]:
-    for table in _candidates(home, name, branch):
+    for table in home.holders(branch, name):
         found = table.metadata.snapshot_by_id(snapshot_id)
         if found is not None:
             return table, found
@@ -126,12 +122,6 @@ def _snapshot(
         where=str(name),
         hint="it was dropped, or has expired; look at the log",
     )
-
-
-def _candidates(home: Home, name: TableName, branch: Branch | None) -> list[Table]:
-    visible = home.visible(name)
-    hidden = home.hidden(branch, name) if branch is not None else None
-    return [table for table in (visible, hidden) if table is not None]
 
 
 def made_of(home: Home, name: TableName, snapshot_id: int) -> frozenset[str]:

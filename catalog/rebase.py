@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 from pyiceberg.table.update import TableUpdate
 
 from catalog import moves, naming, schemas
@@ -11,36 +12,39 @@ from catalog.cleanup import delete_metadata, only_of
 from catalog.commits import Decision, Done, Proposal, settle
 from catalog.drafts import Draft
 from catalog.errors import BranchNotFoundError, RebaseRefusedError
-from catalog.history import Chain, head_id, head_of, run_chain, summary_of
-from catalog.home import Home, check_format
+from catalog.history import Chain, head_id, head_of, summary_of
+from catalog.home import NativeHome, check_format
+from catalog.places import Place, place_in
 from catalog.refs import MAIN, Branch, TableName
 from catalog.staging import own_files
 from catalog.unstaging import delete_hidden
 from catalog.views import schema_of, staging_of
 
+SCHEMA_CHANGED = "the table's schema changed under the run"
 _REDO = "plan and write the batch again on the new main"
 
 
-def rebase(home: Home, branch: Branch, name: TableName) -> Staging:
+def rebase(home: NativeHome, branch: Branch, name: TableName) -> Staging:
     """See :meth:`catalog.base.BranchCatalog.rebase`."""
     drafts: list[Draft] = []
     superseded: list[Chain] = []
 
     def decide() -> Decision[Staging]:
         visible = home.visible(name)
-        chain = run_chain(visible, branch) if visible is not None else None
-        if visible is not None and chain is not None:
+        place = place_in(visible, branch, name) if visible is not None else None
+        if visible is not None and place is not None:
+            chain = place.chain
             if chain.base == head_id(visible.metadata, MAIN) and _schema_stands(visible, chain):
-                return Done(staging_of(visible, branch, name))
+                return Done(staging_of(place))
             superseded.append(chain)
             return [_in_place(visible, chain, branch, name, drafts)]
         hidden = home.hidden(branch, name)
-        chain = run_chain(hidden, branch) if hidden is not None else None
-        if hidden is None or chain is None:
+        place = place_in(hidden, branch, name) if hidden is not None else None
+        if place is None:
             raise BranchNotFoundError(f"there is no branch {branch}", where=str(name))
         if visible is None:
-            return Done(staging_of(hidden, branch, name))
-        return [_adopted(visible, hidden, chain, branch, name, drafts)]
+            return Done(staging_of(place))
+        return [_adopted(visible, place, drafts)]
 
     with home.serial([name]):
         staging = settle(home.committer, decide, drafts)
@@ -50,7 +54,7 @@ def rebase(home: Home, branch: Branch, name: TableName) -> Staging:
     return staging
 
 
-def _clear_superseded(home: Home, name: TableName, superseded: list[Chain]) -> None:
+def _clear_superseded(home: NativeHome, name: TableName, superseded: list[Chain]) -> None:
     """Delete manifests and lists of the run's snapshots that the rebase has replaced."""
     for chain in superseded:
         now = home.needed(name)
@@ -71,13 +75,12 @@ def _in_place(
     metadata = table.metadata
     check_format(table, name)
     if not _schema_stands(table, chain):
-        raise _refused("the table's schema changed under the run", branch, name)
-    if chain.staged is not None and summary_of(chain.staged).get(naming.REMOVED) != "0":
-        raise _refused("the run replaces published files", branch, name)
+        raise refused(SCHEMA_CHANGED, branch, name)
+    check_append(chain, branch, name)
     if not drafts:
         schema = schema_of(metadata, chain.head)
         drafts.append(Draft(table, branch.run_id, schema, added=own_files(chain, table)))
-    drafts[0].summary = _summary(table, chain, branch)
+    drafts[0].summary = summary_on(table, chain, branch)
     main = head_of(metadata, MAIN)
     snapshot = drafts[0].snapshot(metadata, main, metadata.next_sequence_number())
     updates: list[TableUpdate] = [
@@ -93,27 +96,42 @@ def _in_place(
     )
 
 
-def _adopted(
-    visible: Table,
-    hidden: Table,
-    chain: Chain,
-    branch: Branch,
-    name: TableName,
-    drafts: list[Draft],
-) -> Proposal:
-    """A new table's files, on a branch of the table that another run made first."""
-    metadata = visible.metadata
-    check_format(visible, name)
-    main = head_of(metadata, MAIN)
-    differs = schemas.fits(schema_of(hidden.metadata, chain.head), visible.schema())
+def check_append(chain: Chain, branch: Branch, name: TableName) -> None:
+    """Only an append stands on another base as it did on its own.
+
+    Raises:
+        RebaseRefusedError: the run takes files away.
+    """
+    if chain.staged is not None and summary_of(chain.staged).get(naming.REMOVED) != "0":
+        raise refused("the run replaces published files", branch, name)
+
+
+def check_adoptable(visible: Table, place: Place) -> IcebergSnapshot:
+    """A new table's files must read in the table that another run made first; its main's head.
+
+    Raises:
+        RebaseRefusedError: they do not, or it is partitioned otherwise.
+    """
+    main = head_of(visible.metadata, MAIN)
+    staged = place.table
+    differs = schemas.fits(schema_of(staged.metadata, place.chain.head), visible.schema())
     if differs is not None:
-        raise _refused(differs, branch, name)
-    if not schemas.same_spec(hidden.spec(), visible.spec()) or main is None:
-        raise _refused("the published table is partitioned otherwise, or empty", branch, name)
+        raise refused(differs, place.branch, place.name)
+    if not schemas.same_spec(staged.spec(), visible.spec()) or main is None:
+        what = "the published table is partitioned otherwise, or empty"
+        raise refused(what, place.branch, place.name)
+    return main
+
+
+def _adopted(visible: Table, place: Place, drafts: list[Draft]) -> Proposal:
+    """A new table's files, on a branch of the table that another run made first."""
+    metadata, branch, chain = visible.metadata, place.branch, place.chain
+    check_format(visible, place.name)
+    main = check_adoptable(visible, place)
     if not drafts:
-        files = own_files(chain, hidden)
+        files = own_files(chain, place.table)
         drafts.append(Draft(visible, branch.run_id, visible.schema(), added=files))
-    drafts[0].summary = _summary(visible, chain, branch)
+    drafts[0].summary = summary_on(visible, chain, branch)
     snapshot = drafts[0].snapshot(metadata, main, metadata.next_sequence_number())
     return Proposal(
         visible,
@@ -130,7 +148,7 @@ def _adopted(
     )
 
 
-def _summary(table: Table, chain: Chain, branch: Branch) -> dict[str, str]:
+def summary_on(table: Table, chain: Chain, branch: Branch) -> dict[str, str]:
     """What the run said when it staged, on a new base; still only opened when it did not."""
     said = summary_of(chain.staged) if chain.staged is not None else {}
     return {
@@ -142,5 +160,6 @@ def _summary(table: Table, chain: Chain, branch: Branch) -> dict[str, str]:
     }
 
 
-def _refused(what: str, branch: Branch, name: TableName) -> RebaseRefusedError:
+def refused(what: str, branch: Branch, name: TableName) -> RebaseRefusedError:
+    """The change has to be made again on the new main."""
     return RebaseRefusedError(what, where=f"{name} on {branch}", hint=_REDO)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 from pyiceberg.table.update import TableUpdate
 
@@ -12,6 +11,7 @@ from catalog.drafts import Draft
 from catalog.errors import UnsealedError
 from catalog.history import summary_of, value_of
 from catalog.home import Home
+from catalog.places import Place
 from catalog.proof import AGAIN, branch_head, is_about, moved, where_of
 from catalog.refs import AuditedHead, Seal, Snapshot
 
@@ -22,11 +22,11 @@ def seal(home: Home, audited: AuditedHead, facts: Seal) -> Snapshot:
     drafts: list[Draft] = []
 
     def decide() -> Decision[Snapshot]:
-        table, _ = home.staged(audited.branch, audited.table)
-        head = branch_head(table, audited.branch, audited.table)
+        place = home.staged(audited.branch, audited.table)
+        head = branch_head(place.table, place.ref, audited)
         if summary_of(head).items() >= facts.to_summary().items() and is_about(head, audited):
             return Done(value_of(audited.table, head))
-        return [_seal_proposal(table, head, audited, facts, drafts)]
+        return [_seal_proposal(place, head, audited, facts, drafts)]
 
     with home.serial([audited.table]):
         return settle(home.committer, decide, drafts)
@@ -46,10 +46,10 @@ def _check_facts(audited: AuditedHead, facts: Seal) -> None:
 
 
 def _seal_proposal(
-    table: Table, head: IcebergSnapshot, audited: AuditedHead, facts: Seal, drafts: list[Draft]
+    place: Place, head: IcebergSnapshot, audited: AuditedHead, facts: Seal, drafts: list[Draft]
 ) -> Proposal:
     """The seal on top of the audited head; an earlier seal of the same head gives way."""
-    metadata = table.metadata
+    table, ref, metadata = place.table, place.ref, place.table.metadata
     below = metadata.snapshot_by_id(audited.head)
     replaces = (
         summary_of(head).get(naming.ROLE) == "seal" and head.parent_snapshot_id == audited.head
@@ -68,7 +68,6 @@ def _seal_proposal(
             )
         )
     snapshot = drafts[0].snapshot(metadata, below, metadata.next_sequence_number())
-    ref = audited.branch.name
     updates: list[TableUpdate] = [
         moves.add_snapshot(snapshot),
         moves.set_branch(ref, snapshot),

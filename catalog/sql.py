@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,7 @@ from pathlib import Path
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import IcebergNamespaceProperties, IcebergTables, SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
-from pyiceberg.io import FileIO
 from pyiceberg.table import StagedTable, Table
-from pyiceberg.table.metadata import TableMetadata
 from sqlalchemy import exists, insert, make_url, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
@@ -23,6 +19,7 @@ from sqlalchemy.orm import Session
 from catalog import iceberg
 from catalog.commits import Committer, Proposal, delete_quietly, trim_metadata
 from catalog.errors import CatalogConfigError
+from catalog.known import KnownMetadata
 from catalog.native import NativeCatalog
 from catalog.vendor import translated
 
@@ -53,27 +50,6 @@ class _Swap:
         return self.proposal.rename_to or self.old_name
 
 
-class _Known:
-    """Parsed metadata by the location of its file; a metadata file never changes once written."""
-
-    _SIZE = 32
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[str, tuple[TableMetadata, FileIO]] = OrderedDict()
-
-    def get(self, location: str) -> tuple[TableMetadata, FileIO] | None:
-        with self._lock:
-            return self._entries.get(location)
-
-    def put(self, location: str, metadata: TableMetadata, io: FileIO) -> None:
-        with self._lock:
-            self._entries[location] = metadata, io
-            self._entries.move_to_end(location)
-            while len(self._entries) > self._SIZE:
-                self._entries.popitem(last=False)
-
-
 class SqlCommitter(Committer):
     """Swaps metadata locations and names of any number of tables in one transaction."""
 
@@ -82,7 +58,7 @@ class SqlCommitter(Committer):
 
     def __init__(self, catalog: SqlCatalog) -> None:
         self._catalog = catalog
-        self._known = _Known()
+        self._known = KnownMetadata()
 
     def load(self, identifier: tuple[str, ...]) -> Table:
         """Load it; metadata read or written before is not parsed again."""

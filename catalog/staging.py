@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog import moves, naming
 from catalog.base import Change, Scan, Staging
@@ -14,6 +13,7 @@ from catalog.drafts import Draft, MissingFilesError, added_files
 from catalog.errors import HeadMovedError, RebaseRefusedError
 from catalog.history import Chain, chain_of, summary_of
 from catalog.home import Home
+from catalog.places import Place
 from catalog.views import schema_of, staging_of
 
 
@@ -24,12 +24,12 @@ def stage(home: Home, staging: Staging, change: Change) -> Staging:
     drafts: list[Draft] = []
 
     def decide() -> Decision[Staging]:
-        table, chain = home.staged(staging.branch, staging.table)
-        if _is_staged(chain, staging, digest):
-            return Done(staging_of(table, staging.branch, staging.table))
+        place = home.staged(staging.branch, staging.table)
+        if _is_staged(place.chain, staging, digest):
+            return Done(staging_of(place))
         if not drafts:
-            drafts.append(_draft(table, staging, change, digest))
-        return [_proposal(table, staging, chain.head, drafts[0])]
+            drafts.append(_draft(place.table, staging, change, digest))
+        return [_proposal(place, drafts[0])]
 
     with home.serial([staging.table]):
         try:
@@ -46,7 +46,8 @@ def stage(home: Home, staging: Staging, change: Change) -> Staging:
 
 def batch(home: Home, staging: Staging) -> Scan:
     """See :meth:`catalog.base.BranchCatalog.batch`."""
-    table, chain = home.staged(staging.branch, staging.table)
+    place = home.staged(staging.branch, staging.table)
+    table, chain = place.table, place.chain
     head = table.metadata.snapshot_by_id(staging.head)
     pinned = chain_of(table.metadata, head, staging.branch.run_id) if head is not None else None
     if head is None or pinned is None:
@@ -99,19 +100,13 @@ def _draft(table: Table, staging: Staging, change: Change, digest: str) -> Draft
     )
 
 
-def _proposal(table: Table, staging: Staging, parent: IcebergSnapshot, draft: Draft) -> Proposal:
-    metadata = table.metadata
+def _proposal(place: Place, draft: Draft) -> Proposal:
+    """Move the branch from the head we saw to a new snapshot."""
+    metadata, ref, parent = place.table.metadata, place.ref, place.chain.head
     snapshot = draft.snapshot(metadata, parent, metadata.next_sequence_number())
-    return on_branch(table, staging.branch.name, parent.snapshot_id, snapshot, draft)
-
-
-def on_branch(
-    table: Table, ref: str, expected: int, snapshot: IcebergSnapshot, draft: Draft
-) -> Proposal:
-    """Move a branch from the head we saw to a new snapshot."""
     return Proposal(
-        table=table,
-        requirements=(moves.ref_is(ref, expected),),
+        table=place.table,
+        requirements=(moves.ref_is(ref, parent.snapshot_id),),
         updates=(
             moves.add_snapshot(snapshot),
             moves.set_branch(ref, snapshot),

@@ -12,11 +12,11 @@ from pyiceberg.table import Table
 from catalog import moves, naming, storage, usage
 from catalog.commits import Decision, Done, Proposal, delete_quietly, settle
 from catalog.history import head_of, is_bootstrap
-from catalog.home import Home
+from catalog.home import NativeHome
 from catalog.refs import MAIN, Branch, TableName
 
 
-def delete_hidden(home: Home, branch: Branch, name: TableName) -> tuple[int, int]:
+def delete_hidden(home: NativeHome, branch: Branch, name: TableName) -> tuple[int, int]:
     """Remove a staged new table: its entry in the catalog, then every file of it.
 
     Data files that a branch of the visible table took over stay. Returns files and bytes deleted.
@@ -39,14 +39,14 @@ def delete_hidden(home: Home, branch: Branch, name: TableName) -> tuple[int, int
 
 
 def _hidden_location(
-    home: Home, branch: Branch, name: TableName, hidden: Table | None
+    home: NativeHome, branch: Branch, name: TableName, hidden: Table | None
 ) -> str | None:
     if hidden is not None:
         return hidden.location()
     return naming.new_location(home.warehouse, branch, name) if home.warehouse else None
 
 
-def _unpublish(home: Home, hidden: Table) -> None:
+def _unpublish(home: NativeHome, hidden: Table) -> None:
     """Take main back to the bootstrap where a publish died before the rename.
 
     With the older metadata files gone, the location says for good that it was never published.
@@ -71,7 +71,7 @@ def _unpublish(home: Home, hidden: Table) -> None:
 
 
 def _delete_location(
-    home: Home, name: TableName, location: str, io: FileIO, hidden: Table | None
+    home: NativeHome, name: TableName, location: str, io: FileIO, hidden: Table | None
 ) -> tuple[int, int]:
     found = storage.list_files(io, location)
     visible = home.visible(name)
@@ -112,7 +112,7 @@ def _same_place(io: FileIO, one: str, other: str) -> bool:
     return storage.path_of(io, one) == storage.path_of(io, other)
 
 
-def _drop_staging_namespace(home: Home) -> None:
+def _drop_staging_namespace(home: NativeHome) -> None:
     """Leave no empty hidden namespace behind; one that others use, or drop right now, stays."""
     namespace = (naming.STAGING_NAMESPACE,)
     try:

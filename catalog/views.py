@@ -10,32 +10,18 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog.base import Published, Staging
-from catalog.errors import BranchNotFoundError
-from catalog.history import (
-    Chain,
-    head_id,
-    head_of,
-    is_bootstrap,
-    is_hidden,
-    run_chain,
-    value_of,
-)
-from catalog.refs import MAIN, Branch, BranchState, TableName
+from catalog.history import head_of, is_bootstrap, value_of
+from catalog.places import Place
+from catalog.refs import MAIN, BranchState, TableName
 
 
-def staging_of(table: Table, branch: Branch, name: TableName) -> Staging:
-    """The branch as the table's metadata shows it.
-
-    Raises:
-        BranchNotFoundError: it does not hold the run's branch.
-    """
-    chain = run_chain(table, branch)
-    if chain is None:
-        raise BranchNotFoundError(f"there is no branch {branch}", where=str(name))
+def staging_of(place: Place) -> Staging:
+    """The branch as the table's metadata shows it."""
+    table, chain = place.table, place.chain
     return Staging(
-        branch=branch,
-        table=name,
-        expected=None if is_hidden(table) else chain.base,
+        branch=place.branch,
+        table=place.name,
+        expected=place.expected,
         head=chain.head.snapshot_id,
         staged=chain.staged is not None,
         schema=schema_of(table.metadata, chain.head),
@@ -46,16 +32,16 @@ def staging_of(table: Table, branch: Branch, name: TableName) -> Staging:
     )
 
 
-def state_of(table: Table, branch: Branch, name: TableName, chain: Chain) -> BranchState:
-    """Where a branch stands."""
-    hidden = is_hidden(table)
+def state_of(place: Place, main: int | None) -> BranchState:
+    """Where a branch stands; ``main`` is main's head now."""
+    opened = place.chain.opened
     return BranchState(
-        branch=branch,
-        table=name,
-        head=chain.head.snapshot_id,
-        base=None if hidden else chain.base,
-        main=None if hidden else head_id(table.metadata, MAIN),
-        created_at=datetime.fromtimestamp(chain.opened.timestamp_ms / 1000, UTC),
+        branch=place.branch,
+        table=place.name,
+        head=place.chain.head.snapshot_id,
+        base=place.expected,
+        main=main if place.expected is not None else None,
+        created_at=datetime.fromtimestamp(opened.timestamp_ms / 1000, UTC),
     )
 
 

@@ -19,7 +19,7 @@ from catalog import (
     usage,
 )
 from catalog.base import Change
-from catalog.home import Home
+from catalog.home import NativeHome
 
 pytestmark = pytest.mark.kinds("sqlite", "portable")
 
@@ -181,7 +181,7 @@ def test_files_of_a_snapshot_that_another_run_removed_meanwhile_are_not_missed(l
     run = lake.run()
     run.open()
     run.stage([2])
-    home = Home(lake.plain, lake.faults)
+    home = NativeHome(lake.plain, lake.faults)
     seen = home.needed(flights)
     run.drop()
     used = usage.metadata_in_use(home, seen, seen.metadata.snapshots)
@@ -191,7 +191,7 @@ def test_files_of_a_snapshot_that_another_run_removed_meanwhile_are_not_missed(l
 
 def test_a_manifest_list_that_is_missing_for_no_reason_stops_the_deletion(lake, flights):
     lake.publish([1])
-    home = Home(lake.plain, lake.faults)
+    home = NativeHome(lake.plain, lake.faults)
     table = home.needed(flights)
     Path(table.current_snapshot().manifest_list).unlink()
     with pytest.raises(FileNotFoundError):

@@ -113,7 +113,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _opening(
         "a branch of somebody else",
-        "if branch.name in metadata.refs:",
+        "if branch.name in table.metadata.refs:",
         "if False:",
         "test_trap_7_opening_does_not_move_a_ref_that_is_there",
     ),
