@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 #: Kind of catalog → module and function that opens it, and the extra it needs ("": none).
 _KINDS = {
     "memory": ("catalog.memory", "open_memory", ""),
+    "nessie": ("catalog.nessie", "open_nessie", "nessie"),
     "sqlite": ("catalog.sql", "open_sqlite", ""),
 }
 #: Names of the port; importing them costs a second of pyiceberg, so it waits until one is used.
@@ -53,10 +54,11 @@ def open_catalog(kind: str, name: str, properties: Mapping[str, str]) -> BranchC
     """Open a catalog.
 
     Args:
-        kind: ``sqlite`` or, for tests and trials, ``memory``.
+        kind: ``sqlite``, ``nessie`` or, for tests and trials, ``memory``.
         name: the catalog's own name; projects that share a database use different ones.
         properties: ``sqlite``: ``uri`` (``sqlite:///…``), ``warehouse`` (path or URL), and any of
-            pyiceberg's own; ``memory``: ``warehouse``.
+            pyiceberg's own; ``nessie``: ``uri`` (``http://host:19120/api/v2``), ``warehouse``,
+            ``token`` and any of FileIO's; ``memory``: ``warehouse``.
 
     Raises:
         CatalogConfigError: an unknown kind, or a property is missing or wrong.

@@ -216,6 +216,8 @@ class BranchCatalog(ABC):
     def publish(self, heads: Sequence[AuditedHead]) -> list[Snapshot]:
         """Move main of each table to its sealed head, all in one step, and remove the branch.
 
+        The heads are of different tables on one branch.
+
         Refuses a head that has no seal, whose seal is not about that head, whose manifests
         differ from the audited ones, or that does not descend from main's expected head.
 
@@ -224,7 +226,8 @@ class BranchCatalog(ABC):
                 branch is at a snapshot that is no seal. Nothing has moved.
             UnsealedError: see above. Nothing has moved.
             BranchNotFoundError: it was dropped, or what it published was rolled back.
-            UnsupportedError: several heads on a catalog without atomic groups.
+            UnsupportedError: several heads on a catalog without atomic groups, or on several
+                branches, or two of one table.
         """
 
     @abstractmethod

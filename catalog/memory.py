@@ -327,6 +327,9 @@ class MemoryCatalog(BranchCatalog):
     @_locked
     def publish(self, heads: Sequence[AuditedHead]) -> list[Snapshot]:
         """See the port."""
+        if len({h.branch for h in heads}) > 1:
+            what = "tables that are published in one step are staged on one branch"
+            raise UnsupportedError(what, hint="stage them by one run")
         if len({h.table for h in heads}) != len(heads):
             raise UnsupportedError("one table cannot be published twice in one step")
         # All are proven before any is moved: one step for all.

@@ -19,6 +19,9 @@ CHANGE = "wap.change"  #: digest over the files a stage adds and takes away
 KEPT = "wap.kept-files"  #: how many of the added files carry rows over
 REMOVED = "wap.removed-files"  #: how many files of the base the stage takes away
 DATA = "wap.data-location"  #: where the run's data files lie
+BASE_METADATA = (
+    "wap.base-metadata"  #: main's metadata file then; only where branches have their own
+)
 
 #: Properties of a hidden table that say whose it is.
 TABLE_PROPERTY = "wap.table"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from pyiceberg.exceptions import NoSuchNamespaceError, TableAlreadyExistsError
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
-from pyiceberg.table.update import TableRequirement, TableUpdate
+from pyiceberg.table.update import TableUpdate
 
 from catalog import moves, naming, schemas
 from catalog.base import Staging, TableShape
@@ -23,7 +26,7 @@ _CREATE_TRIES = 5
 _BOOTSTRAP = {naming.ROLE: "bootstrap"}
 
 #: Properties of the tables we make. No retries by pyiceberg: its own commit retry loses refs.
-_PROPERTIES = {
+PROPERTIES = {
     "format-version": "2",
     "commit.retry.num-retries": "0",
     "commit.manifest-merge.enabled": "true",
@@ -58,7 +61,7 @@ def _create(home: NativeHome, branch: Branch, name: TableName, shape: TableShape
                 schema,
                 location=naming.new_location(warehouse, branch, name) if warehouse else None,
                 partition_spec=spec,
-                properties={**_PROPERTIES, **shape.properties, **owner},
+                properties={**PROPERTIES, **shape.properties, **owner},
             )
         except TableAlreadyExistsError:
             return home.catalog.load_table(identifier)
@@ -86,7 +89,8 @@ def _start(
         if branch.name in table.metadata.refs:
             raise foreign_branch(branch, name)
         check_unpublished(table, branch, name)
-        return [_first_commit(table, branch, name, shape, drafts)]
+        schema = candidate_schema(table, name, shape)
+        return [_first_commit(table, branch, schema, drafts)]
 
     return settle(home.committer, decide, drafts)
 
@@ -104,21 +108,36 @@ def check_unpublished(table: Table, branch: Branch, name: TableName) -> None:
         raise BranchExistsError("the run is published already", where=where, hint=hint)
 
 
-def _first_commit(
-    table: Table, branch: Branch, name: TableName, shape: TableShape, drafts: list[Draft]
-) -> Proposal:
+def _first_commit(table: Table, branch: Branch, schema: Schema, drafts: list[Draft]) -> Proposal:
     metadata = table.metadata
-    schema = _candidate_schema(table, name, shape)
+    free = [moves.ref_is(branch.name, None)] if head_of(metadata, MAIN) is not None else []
+    proposal = first_commit(table, branch.name, branch, schema, drafts)
+    return replace(proposal, requirements=(*proposal.requirements, *free))
+
+
+def first_commit(
+    table: Table,
+    ref: str,
+    branch: Branch,
+    schema: Schema,
+    drafts: list[Draft],
+    notes: Mapping[str, str] | None = None,
+) -> Proposal:
+    """A branch's first snapshot on main's head; a table without any gets its bootstrap with it.
+
+    Args:
+        table: main's, as loaded.
+        ref: what the branch is called in the metadata.
+        branch: the run's.
+        schema: what it stages with; only added: main keeps its columns until publish.
+        drafts: takes the snapshots that were written.
+        notes: further entries for the snapshot's summary.
+    """
+    metadata = table.metadata
     updates: list[TableUpdate] = []
     if schema.schema_id not in {s.schema_id for s in metadata.schemas}:
-        # Only added: main keeps its columns until publish sets the current schema.
         updates.append(moves.add_schema(schema))
     base, sequence_number = head_of(metadata, MAIN), metadata.next_sequence_number()
-    requirements: list[TableRequirement] = [
-        moves.ref_is(MAIN, head_id(metadata, MAIN)),
-        moves.schema_is(metadata),
-        moves.field_ids_are(metadata),
-    ]
     new = [Draft(table, branch.run_id, schema, same_manifests=True)]
     if base is None:
         bootstrap = Draft(table, naming.BOOTSTRAP_FOLDER, metadata.schema(), summary=_BOOTSTRAP)
@@ -126,22 +145,29 @@ def _first_commit(
         base = bootstrap.snapshot(metadata, None, sequence_number)
         updates += _add_head(base, MAIN)
         sequence_number += 1
-    else:
-        requirements.append(moves.ref_is(branch.name, None))
     new[0].summary = {
         naming.RUN: branch.run_id,
         naming.ROLE: "open",
         naming.BASE: str(base.snapshot_id),
         naming.BASE_SCHEMA: str(metadata.current_schema_id),
+        **(notes or {}),
     }
     opened = new[0].snapshot(metadata, base, sequence_number)
     drafts += new
-    return Proposal(
-        table, tuple(requirements), (*updates, *_add_head(opened, branch.name)), drafts=tuple(new)
+    requirements = (
+        moves.ref_is(MAIN, head_id(metadata, MAIN)),
+        moves.schema_is(metadata),
+        moves.field_ids_are(metadata),
     )
+    return Proposal(table, requirements, (*updates, *_add_head(opened, ref)), drafts=tuple(new))
 
 
-def _candidate_schema(table: Table, name: TableName, shape: TableShape) -> Schema:
+def candidate_schema(table: Table, name: TableName, shape: TableShape) -> Schema:
+    """The schema a run stages with: the table's own, grown into the shape.
+
+    Raises:
+        SchemaConflictError: it cannot grow so, or the shape is partitioned otherwise.
+    """
     if is_hidden(table):
         return table.schema()
     metadata, where = table.metadata, str(name)

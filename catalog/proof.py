@@ -68,8 +68,10 @@ def check_manifests(table: Table, audited: AuditedHead, sealed: IcebergSnapshot)
 
 def check_chain(
     table: Table, audited: AuditedHead, sealed: IcebergSnapshot, expected: int | None
-) -> None:
+) -> Chain:
     """Between main's expected head and the seal there may be this run's own snapshots only.
+
+    Those are returned.
 
     Raises:
         UnsealedError: the seal does not descend from the expected head, or by foreign snapshots.
@@ -81,6 +83,7 @@ def check_chain(
         raise UnsealedError(what, where=where_of(audited), hint=AGAIN)
     if not is_hidden(table):
         _check_schema(table, audited, chain)
+    return chain
 
 
 def _check_schema(table: Table, audited: AuditedHead, chain: Chain) -> None:

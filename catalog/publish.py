@@ -41,13 +41,20 @@ def check_group(home: Home, heads: Sequence[AuditedHead]) -> None:
     """Refuse a group that cannot be published in one step.
 
     Raises:
-        UnsupportedError: several tables where the catalog cannot, or one table twice.
+        UnsupportedError: several tables where the catalog cannot, several branches, or one table
+            twice.
     """
     if len(heads) > 1 and not home.committer.atomic_groups:
         raise UnsupportedError(
             "this catalog cannot publish several tables in one step",
             where=", ".join(str(h.table) for h in heads),
             hint="publish them one by one",
+        )
+    if len({h.branch for h in heads}) > 1:
+        raise UnsupportedError(
+            "tables that are published in one step are staged on one branch",
+            where=", ".join(f"{h.table} on {h.branch}" for h in heads),
+            hint="stage them by one run",
         )
     if len({h.table for h in heads}) != len(heads):
         raise UnsupportedError("one table cannot be published twice in one step")

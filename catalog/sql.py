@@ -21,6 +21,7 @@ from catalog.commits import Committer, Proposal, delete_quietly, trim_metadata
 from catalog.errors import CatalogConfigError
 from catalog.known import KnownMetadata
 from catalog.native import NativeCatalog
+from catalog.properties import needed, warehouse_of
 from catalog.vendor import translated
 
 _LOCK_SECONDS = "30"
@@ -175,8 +176,8 @@ def open_sqlite(name: str, properties: Mapping[str, str]) -> NativeCatalog:
     Raises:
         CatalogConfigError: a property is missing or cannot be used.
     """
-    url = _sqlite_url(_needed(properties, "uri"))
-    warehouse = _warehouse(_needed(properties, "warehouse"))
+    url = _sqlite_url(needed(properties, "uri"))
+    warehouse = warehouse_of(needed(properties, "warehouse"))
     with translated(f"catalog {name}"):
         Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
         uri = url.render_as_string(hide_password=False)
@@ -206,15 +207,6 @@ def _try_to_connect(name: str, properties: Mapping[str, str]) -> SqlCatalog:
     return catalog
 
 
-def _needed(properties: Mapping[str, str], key: str) -> str:
-    value = properties.get(key, "").strip()
-    if not value:
-        known = ", ".join(sorted(properties)) or "none"
-        hint = f"set {key}; given were: {known}"
-        raise CatalogConfigError(f"the catalog needs the property {key!r}", hint=hint)
-    return value
-
-
 def _sqlite_url(text_: str) -> URL:
     hint = "write uri = sqlite:////absolute/path/catalog.db"
     try:
@@ -225,16 +217,3 @@ def _sqlite_url(text_: str) -> URL:
         raise CatalogConfigError("the catalog's uri is not a SQLite file", hint=hint)
     url = url.set(database=str(Path(str(url.database)).absolute()))
     return url.update_query_dict({"timeout": _LOCK_SECONDS}) if "timeout" not in url.query else url
-
-
-def _warehouse(location: str) -> str:
-    """The warehouse's location; a local path is made absolute, and stays without a scheme."""
-    if "://" not in location and not location.startswith("file:"):
-        return str(Path(location).absolute())
-    if any(c in location for c in "#?"):
-        raise CatalogConfigError(
-            "the warehouse's URL holds # or ?, after which pyiceberg reads no further",
-            where=location,
-            hint="give a local warehouse as a plain path",
-        )
-    return location.rstrip("/")

@@ -29,13 +29,18 @@ from catalog import AuditedHead, Branch, Dropped, Seal, Snapshot, TableName, ope
 from catalog.base import BranchCatalog, Change, Staging, TableShape
 from catalog.commits import Committer, PortableCommitter, Proposal
 from catalog.native import NativeCatalog
+from catalog.nessie import NessieCatalog
+from catalog.nessie_commits import NessieCommitter
+from catalog.nessie_tables import PointerCatalog
 from catalog.sql import SqlCommitter
 from tests.servers.seaweedfs import SeaweedFS
 
-KINDS = ("memory", "sqlite", "portable", "sqlite-s3")
+KINDS = ("memory", "sqlite", "portable", "sqlite-s3", "nessie")
 #: A test for one kind is a test for those that commit as it does.
 LIKE = {"sqlite-s3": "sqlite"}
 FLIGHTS = TableName.parse("nyc.flights")
+#: Where the lake's folder says which server it is on.
+NESSIE_URI = "nessie.uri"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -187,6 +192,16 @@ class Lake:
         run.stage(ids)
         return run.finish()
 
+    def on_branch(self, run: Run) -> tuple[Catalog, str]:
+        """The catalog that shows the table of a run's branch, and what the branch is called there.
+
+        A table that is new is in a hidden place where branches are refs of the table.
+        """
+        assert self.plain is not None
+        if isinstance(self.plain, PointerCatalog):
+            return self.plain.on(run.branch.name), "main"
+        return self.plain, run.branch.name
+
     def again(self) -> Lake:
         """The same lake as another process would open it."""
         if self.plain is None:
@@ -320,6 +335,13 @@ def open_lake(kind: str, root: Path, store: Store | None = None) -> Lake:
     warehouse = str(root / "warehouse")
     if kind == "memory":
         return Lake(kind, root, open_catalog("memory", "test", {"warehouse": warehouse}))
+    if kind == "nessie":
+        uri = (root / NESSIE_URI).read_text()
+        opened = open_catalog("nessie", "test", {"uri": uri, "warehouse": warehouse})
+        assert isinstance(opened, NessieCatalog)
+        main = opened.iceberg
+        faults = FaultyCommitter(NessieCommitter(main))
+        return Lake(kind, root, NessieCatalog(main, faults), main, faults)
     uri = f"sqlite:///{root / 'catalog.db'}"
     properties = {"uri": uri, "warehouse": warehouse}
     if store is not None:
@@ -346,12 +368,19 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def lake(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Lake:
-    if kind != "sqlite-s3":
-        return open_lake(kind, tmp_path)
-    server = request.getfixturevalue("seaweedfs")
-    bucket = request.getfixturevalue("s3_bucket")
-    return open_lake(kind, tmp_path, Store(server, bucket, f"lake-{secrets.token_hex(6)}"))
+def lake(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lake]:
+    store = None
+    if kind == "nessie":
+        server = request.getfixturevalue("nessie")
+        server.empty()
+        (tmp_path / NESSIE_URI).write_text(server.uri)
+    elif kind == "sqlite-s3":
+        bucket = request.getfixturevalue("s3_bucket")
+        at = f"lake-{secrets.token_hex(6)}"
+        store = Store(request.getfixturevalue("seaweedfs"), bucket, at)
+    opened = open_lake(kind, tmp_path, store)
+    yield opened
+    opened.catalog.close()
 
 
 @pytest.fixture(scope="session")

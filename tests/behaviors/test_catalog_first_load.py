@@ -10,7 +10,8 @@ from catalog import BranchNotFoundError, HeadMovedError, RebaseRefusedError, Tab
 
 pytestmark = pytest.mark.s3
 
-NATIVE = pytest.mark.kinds("sqlite", "portable")
+#: Whose every file and namespace can be seen: not in memory.
+SEEN = pytest.mark.kinds("sqlite", "portable", "nessie")
 
 
 def test_a_staged_table_is_not_listed(lake, flights):
@@ -44,7 +45,7 @@ def test_dropping_a_staged_table_leaves_nothing(lake):
         lake.catalog.staging(run.branch, run.table)
 
 
-@NATIVE
+@SEEN
 def test_not_even_metadata_or_a_namespace_stays(lake):
     run = lake.run()
     run.open()

@@ -17,6 +17,9 @@ from catalog import (
 from catalog.drafts import Draft
 from catalog.moves import add_snapshot, ref_is, set_branch
 
+#: Where a forger can get at the tables: not in memory.
+FORGED = pytest.mark.kinds("sqlite", "portable", "nessie")
+#: Where the branch is a ref of the table that main shows.
 NATIVE = pytest.mark.kinds("sqlite", "portable")
 
 
@@ -112,70 +115,73 @@ def test_a_branch_of_another_run(lake, run):
 # --- what only a forger with direct access to the table could do --------------------------------
 
 
-def _forge(lake, run, ref, below, **draft: object):
-    """Put a hand-made snapshot on a ref, as any pyiceberg client could."""
-    table = lake.plain.load_table(run.table.identifier)
+def _forge(lake, run, below, **draft: object):
+    """Put a hand-made snapshot on the branch, as any pyiceberg client could."""
+    plain, ref = lake.on_branch(run)
+    table = plain.load_table(run.table.identifier)
     metadata = table.metadata
     made = Draft(table, run.branch.run_id, table.schema(), **draft)
     parent = metadata.snapshot_by_id(below)
     snapshot = made.snapshot(metadata, parent, metadata.next_sequence_number())
     head = metadata.refs[ref].snapshot_id
-    lake.plain.commit_table(
+    plain.commit_table(
         table, (ref_is(ref, head),), (add_snapshot(snapshot), set_branch(ref, snapshot))
     )
     return snapshot.snapshot_id
 
 
-@NATIVE
+@FORGED
 def test_a_seal_that_shows_more_than_was_audited(lake, run):
     audited = run.audited()
     smuggled = run.write([666], "batch-smuggled")
     summary = run.facts(audited).to_summary()
-    _forge(lake, run, run.branch.name, audited.head, added=[smuggled], summary=summary)
+    _forge(lake, run, audited.head, added=[smuggled], summary=summary)
     with pytest.raises(UnsealedError, match="other files"):
         run.catalog.publish([audited])
 
 
-@NATIVE
+@FORGED
 def test_a_seal_that_does_not_stand_on_the_audited_head(lake, run):
     audited = run.audited()
     summary = run.facts(audited).to_summary()
-    _forge(lake, run, run.branch.name, audited.expected, same_manifests=True, summary=summary)
+    _forge(lake, run, audited.expected, same_manifests=True, summary=summary)
     with pytest.raises(UnsealedError, match="stand on"):
         run.catalog.publish([audited])
 
 
-@NATIVE
+@FORGED
 def test_a_foreign_snapshot_below_the_audited_head(lake, run, report):
     smuggled = run.write([666], "batch-smuggled")
-    foreign = _forge(lake, run, run.branch.name, run.now.head, added=[smuggled])
+    foreign = _forge(lake, run, run.now.head, added=[smuggled])
     mine = {"wap.run": run.branch.run_id, "wap.role": "stage"}
-    head = _forge(lake, run, run.branch.name, foreign, same_manifests=True, summary=mine)
+    head = _forge(lake, run, foreign, same_manifests=True, summary=mine)
     audited = run.audited(head=head, report=report(head))
     summary = run.facts(audited).to_summary()
-    _forge(lake, run, run.branch.name, head, same_manifests=True, summary=summary)
+    _forge(lake, run, head, same_manifests=True, summary=summary)
     with pytest.raises(UnsealedError, match="by this run alone"):
         run.catalog.publish([audited])
 
 
-@NATIVE
+@FORGED
 def test_a_branch_without_a_root(lake, run, report):
     """What pyiceberg leaves behind when it appends to a branch that was removed (trap 2)."""
     mine = {"wap.run": run.branch.run_id, "wap.role": "stage"}
-    table = lake.plain.load_table(run.table.identifier)
+    plain, ref = lake.on_branch(run)
+    table = plain.load_table(run.table.identifier)
     made = Draft(table, run.branch.run_id, table.schema(), [run.write([9], "b")], summary=mine)
     root = made.snapshot(table.metadata, None, table.metadata.next_sequence_number())
-    lake.plain.commit_table(table, (), (add_snapshot(root), set_branch(run.branch.name, root)))
+    plain.commit_table(table, (), (add_snapshot(root), set_branch(ref, root)))
     audited = run.audited(head=root.snapshot_id, report=report(root.snapshot_id))
     run.catalog.seal(audited, run.facts(audited))
     with pytest.raises(UnsealedError, match="descend"):
         run.catalog.publish([audited])
 
 
-@NATIVE
+@FORGED
 def test_a_foreign_append_on_the_branch(lake, run):
     rows = pa.table({"id": [666], "carrier": ["XX"]})
-    lake.plain.load_table(run.table.identifier).append(rows, branch=run.branch.name)
+    plain, ref = lake.on_branch(run)
+    plain.load_table(run.table.identifier).append(rows, branch=ref)
     audited = run.audited()
     with pytest.raises(BranchExistsError):
         run.catalog.seal(audited, run.facts(audited))
@@ -186,16 +192,17 @@ def test_a_foreign_append_on_the_branch(lake, run):
         run.drop()
 
 
-@NATIVE
+@FORGED
 def test_a_foreign_append_after_the_seal(lake, run):
     run.seal()
     rows = pa.table({"id": [666], "carrier": ["XX"]})
-    lake.plain.load_table(run.table.identifier).append(rows, branch=run.branch.name)
+    plain, ref = lake.on_branch(run)
+    plain.load_table(run.table.identifier).append(rows, branch=ref)
     with pytest.raises(HeadMovedError):
         run.catalog.publish([run.audited()])
 
 
-@NATIVE
+@FORGED
 def test_columns_that_changed_under_the_run(lake, run):
     run.seal()
     table = lake.plain.load_table(run.table.identifier)

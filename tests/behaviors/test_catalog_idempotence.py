@@ -14,7 +14,8 @@ from catalog import (
 )
 from catalog.base import Change
 
-NATIVE = pytest.mark.kinds("sqlite", "portable")
+#: Whose commits go through a committer, which can be made to fail.
+FAULTY = pytest.mark.kinds("sqlite", "portable", "nessie")
 
 
 def _locked() -> OperationalError:
@@ -225,7 +226,7 @@ def test_a_stale_batch_says_that_the_branch_has_moved(lake):
 LOST = [ConnectionError("reset by peer"), CommitStateUnknownException("timeout"), _locked()]
 
 
-@NATIVE
+@FAULTY
 @pytest.mark.parametrize("lost", LOST, ids=lambda e: type(e).__name__)
 @pytest.mark.parametrize("first_load", [True, False])
 def test_lost_answers_of_a_whole_run(lake, lost, first_load):
@@ -244,7 +245,7 @@ def test_lost_answers_of_a_whole_run(lake, lost, first_load):
 
 
 @pytest.mark.s3
-@NATIVE
+@FAULTY
 def test_lost_answers_of_rebase_and_drop(lake):
     lake.publish([1])
     run = lake.run()
@@ -262,7 +263,7 @@ def test_lost_answers_of_rebase_and_drop(lake):
 
 
 @pytest.mark.s3
-@NATIVE
+@FAULTY
 @pytest.mark.parametrize(
     "refused",
     [
@@ -294,7 +295,7 @@ def _unreferenced(lake, table):
     return found - used
 
 
-@NATIVE
+@FAULTY
 def test_a_race_that_is_never_won_ends_in_an_error_that_may_be_retried(lake):
     lake.publish([1])
     run = lake.run()
@@ -310,7 +311,7 @@ def test_a_race_that_is_never_won_ends_in_an_error_that_may_be_retried(lake):
     assert lake.ids() == [1, 2]
 
 
-@NATIVE
+@FAULTY
 def test_an_error_that_is_no_race_is_raised_at_once(lake):
     lake.publish([1])
     run = lake.run()
@@ -322,7 +323,7 @@ def test_an_error_that_is_no_race_is_raised_at_once(lake):
 
 
 @pytest.mark.s3
-@NATIVE
+@pytest.mark.kinds("sqlite", "portable")  # elsewhere a drop commits to no table
 @pytest.mark.parametrize("dies_at", [0, 1])
 def test_a_drop_that_dies_is_completed_by_the_next(lake, dies_at):
     lake.publish([1])

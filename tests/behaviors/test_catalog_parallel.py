@@ -12,7 +12,8 @@ import pytest
 from catalog import CatalogError, HeadMovedError
 from catalog.base import Change
 
-NATIVE = pytest.mark.kinds("sqlite", "portable")
+#: What another process can open.
+SHARED = pytest.mark.kinds("sqlite", "portable", "nessie")
 
 RUNS = 6
 
@@ -167,7 +168,7 @@ for i in map(int, sys.argv[4:]):
 """
 
 
-@NATIVE
+@SHARED
 def test_two_processes_lose_nothing(lake, request):
     lake.publish([0])
     kit = str(request.path.with_name("conftest.py"))

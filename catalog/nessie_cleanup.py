@@ -1,0 +1,130 @@
+"""Dropping a run on Nessie: its branch first, then its files, so that a crash can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
+
+from catalog import naming, storage, usage
+from catalog.commits import delete_quietly
+from catalog.errors import CatalogError
+from catalog.history import is_own
+from catalog.nessie_home import NessieHome
+from catalog.places import Place
+from catalog.refs import Branch, Dropped, TableName
+
+_NOTHING = (0, 0)
+
+
+def drop(home: NessieHome, branch: Branch, name: TableName) -> Dropped:
+    """See :meth:`catalog.base.BranchCatalog.drop`."""
+    with home.serial([name]):
+        place = home.find(branch, name)
+        home.leave(branch, [name])
+        home.sweep(branch)
+        visible = home.visible(name)
+        counts = [clear_new_location(home, branch, name)]
+        if visible is not None:
+            counts.append(_delete_data(home, visible, branch, place))
+            counts.append(_delete_run_folder(home, visible, branch, place))
+        if place is not None:
+            _check_unpublished(home, branch, name, visible)
+    return Dropped(place is not None, sum(c[0] for c in counts), sum(c[1] for c in counts))
+
+
+def _check_unpublished(
+    home: NessieHome, branch: Branch, name: TableName, before: Table | None
+) -> None:
+    """See that no merge which the server was at in that moment has published the run after all."""
+    now = home.visible(name)
+    if now is None or (before is not None and now.metadata_location == before.metadata_location):
+        return
+    if _own(now, branch) and not (before is not None and _own(before, branch)):
+        raise CatalogError(
+            "the run was published at the very moment it was dropped",
+            where=f"{name} on {branch}",
+            hint=f"roll {name} back to the sealed snapshot before it; its files are gone",
+        )
+
+
+def _own(table: Table, branch: Branch) -> list[IcebergSnapshot]:
+    return [s for s in table.metadata.snapshots if is_own(s, branch.run_id)]
+
+
+def _users(visible: Table, branch: Branch, place: Place | None) -> list[IcebergSnapshot]:
+    """The snapshots of main that can refer to files of the run."""
+    first = _own(visible, branch) or (place.chain.own if place is not None else ())
+    return usage.since(visible.metadata.snapshots, first)
+
+
+def _delete_data(
+    home: NessieHome, visible: Table, branch: Branch, place: Place | None
+) -> tuple[int, int]:
+    """Delete the run's data files that main's table does not refer to."""
+    location = f"{visible.location().rstrip('/')}/data/{branch.run_id}"
+    found = storage.list_files(visible.io, location)
+    if not found:
+        storage.delete_empty_folder(visible.io, location)
+        return _NOTHING
+    users = _users(visible, branch, place)
+    used = usage.data_in_use(home, visible, users, {f.path for f in found})
+    return _delete(visible, location, storage.without(found, used))
+
+
+def _delete_run_folder(
+    home: NessieHome, visible: Table, branch: Branch, place: Place | None
+) -> tuple[int, int]:
+    """Delete the run's metadata; of a run that was published, only manifests that nobody uses."""
+    location = visible.location_provider().new_metadata_location(naming.run_folder(branch.run_id))
+    found = storage.list_files(visible.io, location)
+    if not found:
+        return _NOTHING
+    used = usage.metadata_in_use(home, visible, _users(visible, branch, place))
+    log = [entry.metadata_file for entry in visible.metadata.metadata_log]
+    used |= {storage.path_of(visible.io, m) for m in (visible.metadata_location, *log)}
+    if _own(visible, branch):
+        used |= {f.path for f in found if f.path.endswith(".metadata.json")}
+    return _delete(visible, location, storage.without(found, used))
+
+
+def _delete(table: Table, location: str, files: Iterable[storage.StoredFile]) -> tuple[int, int]:
+    deleted = storage.delete_files(table.io, location, files)
+    storage.delete_empty_folder(table.io, location)
+    return deleted
+
+
+def clear_new_location(
+    home: NessieHome, branch: Branch, name: TableName, kept: Sequence[DataFile] = ()
+) -> tuple[int, int]:
+    """Delete what lies where the run would have made a new table, unless it did publish it.
+
+    Args:
+        home: knows main's history, which alone tells whether the run published the table:
+            it may have another name by now, or be gone.
+        branch: the run's.
+        name: the table.
+        kept: data files that the run's branch of another run's table has taken over.
+    """
+    location = naming.new_location(str(home.warehouse), branch, name)
+    io = home.file_io(location)
+    found = storage.list_files(io, location)
+    if not found:
+        storage.delete_empty_folder(io, location)
+        return _NOTHING
+    if next(home.publications(branch, name), None) is not None:
+        return _NOTHING
+    used = {storage.path_of(io, f.file_path) for f in kept}
+    deleted = storage.delete_files(io, location, storage.without(found, used))
+    storage.delete_empty_folder(io, location)
+    return deleted
+
+
+def delete_superseded(table: Table, run_id: str) -> None:
+    """Delete the metadata files by which a run's branch came to what it points to now."""
+    folder = f"/{naming.run_folder(run_id)}/"
+    for entry in table.metadata.metadata_log:
+        if folder in entry.metadata_file:
+            delete_quietly(table.io, entry.metadata_file)

@@ -1,0 +1,151 @@
+"""Commits and publishes on Nessie: metadata written here, swapped in by key."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from pyiceberg.exceptions import CommitFailedException
+
+from catalog.commits import Committer, Proposal, delete_quietly
+from catalog.nessie_api import Meta, Put, Ref, RefGoneError, Unchanged
+from catalog.nessie_tables import Pointed, PointerCatalog, content_of, missing_namespaces
+from catalog.refs import MAIN, Branch
+
+#: Branches beside a run's own, for one commit or one publish; named by run, gone afterwards.
+SIDE = "wap-tmp/"
+#: Properties of commits: whose it is, and that a run's branch begins with it.
+RUN = "wap.run"
+BEGIN = "wap.begin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication(Proposal):
+    """A table that is to be published as the run's branch points to it.
+
+    Attributes:
+        main: main's head, at which all was proven.
+        over: the table as main had it then; None: it is new.
+        branch: the run's.
+        facts: the seal's, for the merge commit.
+    """
+
+    main: Ref
+    over: Pointed | None
+    branch: Branch
+    facts: Mapping[str, str]
+
+
+class NessieCommitter(Committer):
+    """Points the key of a table to a new metadata file; publishes several keys by one merge."""
+
+    atomic_groups = True
+    serial = True
+
+    def __init__(self, catalog: PointerCatalog) -> None:
+        self._catalog = catalog
+        self._api = catalog.api
+
+    def load(self, identifier: tuple[str, ...]) -> Pointed:
+        """The table as main points to it."""
+        return self._catalog.load_table(identifier)
+
+    def commit(self, proposals: Sequence[Proposal]) -> None:
+        """Commit the single table, or publish all."""
+        publications = [p for p in proposals if isinstance(p, Publication)]
+        if publications:
+            self._publish(publications)
+            return
+        (proposal,) = proposals
+        table = cast("Pointed", proposal.table)
+        catalog = cast("PointerCatalog", table.catalog)
+        staged = catalog.stage(table, proposal.all_requirements, proposal.updates)
+        content = content_of(staged.metadata, staged.metadata_location, table.content_id)
+        put = Put(table.name(), content)
+        try:
+            if table.at.name == catalog.ref:
+                self._swap(table.at, put)
+            else:
+                self._begin(Branch(catalog.ref), table.at, put)
+        except CommitFailedException:
+            delete_quietly(staged.io, staged.metadata_location)
+            raise
+
+    def _swap(self, at: Ref, put: Put) -> None:
+        owner = {} if at.name == MAIN else {RUN: Branch(at.name).run_id}
+        puts = [*missing_namespaces(self._api, at.name, [put.key]), put]
+        self._api.commit(at, puts, _meta(f"{'.'.join(put.key)} on {at.name}", owner))
+
+    def _begin(self, branch: Branch, main: Ref, put: Put) -> None:
+        """The run's branch appears with its first commit, so whoever finds one knows whose it is.
+
+        A crash on the way leaves a branch beside it, which the run's end removes.
+        """
+        run = {RUN: branch.run_id, BEGIN: branch.run_id}
+        puts = [*missing_namespaces(self._api, main.name, [put.key]), put]
+        side = self._api.create(_side(branch), main)
+        side = self._api.commit(side, puts, _meta(f"{'.'.join(put.key)} on {branch}", run))
+        self._api.create(branch.name, side)
+        self._api.delete(side)
+
+    def _publish(self, publications: Sequence[Publication]) -> None:
+        """One merge of a branch that is cut from main now and holds what was proven, only that.
+
+        The run's own branch is not merged: it may be older than main, and anybody may have
+        changed other tables on it. It has to be where it was proven, after the branch to merge
+        is there: whoever drops a run removes the former first and the latter then, so that no
+        publish of it can begin or go on.
+        """
+        branch, main = publications[0].branch, publications[0].main
+        if main.hash == self._api.nothing:
+            # Nessie merges only what has a commit in common.
+            self._api.commit(main, [Unchanged(publications[0].table.name())], _meta("begin", {}))
+            raise CommitFailedException("main had no commit yet")
+        puts = missing_namespaces(self._api, main.name, [p.table.name() for p in publications])
+        puts += [_published(p) for p in publications]
+        meta = _meta(_message(publications), _facts(publications))
+        side = self._api.commit(self._api.create(_side(branch), main), puts, meta)
+        try:
+            if {self._head(branch)} != {cast("Pointed", p.table).at for p in publications}:
+                raise CommitFailedException(f"branch {branch} has moved")
+            self._api.merge(side, main, meta)
+        except CommitFailedException:
+            self._api.delete(side)
+            raise
+        self._api.delete(side)
+
+    def _head(self, branch: Branch) -> Ref | None:
+        try:
+            return self._api.ref(branch.name)
+        except RefGoneError:
+            return None
+
+
+def _side(branch: Branch) -> str:
+    return f"{SIDE}{branch.run_id}/{uuid.uuid4().hex[:12]}"
+
+
+def _published(publication: Publication) -> Put:
+    table, over = publication.table, publication.over
+    id_ = over.content_id if over is not None else None
+    return Put(table.name(), content_of(table.metadata, table.metadata_location, id_))
+
+
+def _message(publications: Sequence[Publication]) -> str:
+    tables = ", ".join(sorted(".".join(p.table.name()) for p in publications))
+    return f"publish {tables} from {publications[0].branch}"
+
+
+def _facts(publications: Sequence[Publication]) -> dict[str, str]:
+    facts = {RUN: publications[0].branch.run_id}
+    for publication in publications:
+        name = ".".join(publication.table.name())
+        facts |= {f"{name}/{key}": value for key, value in publication.facts.items()}
+    return facts
+
+
+def _meta(message: str, properties: Mapping[str, str]) -> Meta:
+    run = properties.get(RUN)
+    return Meta(message, f"wap run {run}" if run else "wap", properties)
