@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
 
@@ -126,7 +127,11 @@ class Api:
         """
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx.Client(
-            base_url=uri.rstrip("/"), headers=headers, timeout=_TIMEOUT, transport=transport
+            base_url=uri.rstrip("/"),
+            headers=headers,
+            timeout=_TIMEOUT,
+            transport=transport,
+            verify=_tls(),
         )
         parts = urlsplit(uri)
         self._where = f"Nessie at {parts.hostname}:{parts.port or parts.scheme}"
@@ -308,6 +313,12 @@ class Api:
     def _no_nessie(self, why: str) -> CatalogConfigError:
         hint = "set uri to the root of Nessie's API v2, http://host:19120/api/v2"
         return CatalogConfigError(f"no Nessie to work with: {why}", where=self._where, hint=hint)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Reading the certificates takes longer than a commit, so it is done once."""
+    return httpx.create_ssl_context()
 
 
 def _json(answer: httpx.Response) -> dict[str, Any] | None:

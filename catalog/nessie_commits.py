@@ -108,19 +108,20 @@ class NessieCommitter(Committer):
         meta = _meta(_message(publications), _facts(publications))
         side = self._api.commit(self._api.create(_side(branch), main), puts, meta)
         try:
-            if {self._head(branch)} != {cast("Pointed", p.table).at for p in publications}:
-                raise CommitFailedException(f"branch {branch} has moved")
+            self._check_unmoved(branch, publications)
             self._api.merge(side, main, meta)
         except CommitFailedException:
             self._api.delete(side)
             raise
         self._api.delete(side)
 
-    def _head(self, branch: Branch) -> Ref | None:
+    def _check_unmoved(self, branch: Branch, publications: Sequence[Publication]) -> None:
         try:
-            return self._api.ref(branch.name)
-        except RefGoneError:
-            return None
+            now = self._api.ref(branch.name)
+        except RefGoneError as exc:
+            raise CommitFailedException(f"branch {branch} is gone") from exc
+        if any(cast("Pointed", p.table).at != now for p in publications):
+            raise CommitFailedException(f"branch {branch} has moved")
 
 
 def _side(branch: Branch) -> str:

@@ -254,7 +254,7 @@ def _publication(
             ref=MAIN,
             expected=audited.expected,
             found=main,
-            hint="the table's metadata changed while the run was staged; rebase the branch",
+            hint="the table's schema or properties changed under the run; rebase the branch",
         )
     facts = Seal.from_summary(summary_of(sealed)).to_summary()
     return Publication(table, (), (), main=at, over=visible, branch=audited.branch, facts=facts)

@@ -154,6 +154,7 @@ class Lake:
     faults: FaultyCommitter | None = None
     numbers: Iterable[int] = field(default_factory=lambda: itertools.count(1))
     store: Store | None = None
+    handles: list[BranchCatalog] = field(default_factory=list)
 
     @property
     def warehouse(self) -> Path:
@@ -206,7 +207,13 @@ class Lake:
         """The same lake as another process would open it."""
         if self.plain is None:
             return self
-        return replace(open_lake(self.kind, self.root, self.store), numbers=self.numbers)
+        other = open_lake(self.kind, self.root, self.store)
+        self.handles.append(other.catalog)
+        return replace(other, numbers=self.numbers, handles=self.handles)
+
+    def close(self) -> None:
+        for catalog in (self.catalog, *self.handles):
+            catalog.close()
 
 
 @dataclass
@@ -380,7 +387,7 @@ def lake(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[
         store = Store(request.getfixturevalue("seaweedfs"), bucket, at)
     opened = open_lake(kind, tmp_path, store)
     yield opened
-    opened.catalog.close()
+    opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,528 @@
+"""Nessie where it differs from other catalogs: lost requests, restarts, tokens, other stores."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pyiceberg.catalog.rest import RestCatalog
+
+from catalog import (
+    Branch,
+    BranchExistsError,
+    BranchNotFoundError,
+    CatalogConfigError,
+    CatalogUnavailableError,
+    HeadMovedError,
+    TableName,
+    UnsupportedError,
+    open_catalog,
+)
+from catalog.nessie import NessieCatalog
+from catalog.nessie_api import Api, Meta, Put, RefGoneError, is_nessie_rest
+from catalog.nessie_tables import PointerCatalog
+from tests.behaviors.conftest import FLIGHTS, Lake, Run
+from tests.servers.nessie import Nessie, on_postgres
+from tests.servers.process import free_ports
+from tests.servers.seaweedfs import REGION
+
+WEATHER = TableName.parse("nyc.weather")
+
+
+@dataclass
+class Wire(httpx.BaseTransport):
+    """The real network, on which a request or its answer can be lost.
+
+    Attributes:
+        sent: method, path and body of every request that was sent.
+        lose: number of the changing request that something befalls; None: of none.
+        before: whether it is the request, not its answer.
+        what: what befalls it.
+    """
+
+    sent: list[tuple[str, str, str]] = field(default_factory=list)
+    lose: int | None = None
+    before: bool = True
+    what: Callable[[], None] | BaseException = field(default_factory=KeyboardInterrupt)
+    changes: int = 0
+
+    def __post_init__(self) -> None:
+        self._inner = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        changing = request.method != "GET" and not path.endswith("/contents")
+        self.changes += changing
+        hit = changing and self.changes - 1 == self.lose
+        if hit and self.before:
+            self._befall()
+        self.sent.append((request.method, path, request.content.decode()))
+        answer = self._inner.handle_request(request)
+        if hit and not self.before:
+            answer.read()
+            self._befall()
+        return answer
+
+    def _befall(self) -> None:
+        if isinstance(self.what, BaseException):
+            raise self.what
+        self.what()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def make_lake(root: Path, uri: str, wire: Wire | None = None, **properties: str) -> Lake:
+    given = {"warehouse": str(root / "warehouse"), **properties}
+    plain = PointerCatalog("test", Api(uri, None, wire), given)
+    return Lake("nessie", root, NessieCatalog(plain), plain)
+
+
+@pytest.fixture
+def uri(nessie: Nessie) -> str:
+    nessie.empty()
+    return nessie.uri
+
+
+@pytest.fixture
+def lake(uri: str, tmp_path: Path) -> Iterator[Lake]:
+    made = make_lake(tmp_path, uri)
+    yield made
+    made.close()
+
+
+def refs(uri: str) -> set[str]:
+    found = httpx.get(f"{uri}/trees", params={"max-records": 1000}).raise_for_status().json()
+    return {ref["name"] for ref in found["references"]}
+
+
+def bodies(wire: Wire) -> list[dict[str, object]]:
+    return [json.loads(body) for _, path, body in wire.sent if path.endswith("/history/merge")]
+
+
+# --- crashes and lost answers at every request ---------------------------------------------------
+
+
+def play(run: Run) -> None:
+    run.open()
+    if not run.now.staged:
+        run.stage([2])
+    run.finish()
+
+
+def drop(run: Run) -> None:
+    run.drop()
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["request", "answer"])
+@pytest.mark.parametrize("first_load", [True, False], ids=["first load", "append"])
+def test_a_run_that_is_killed_at_any_request_is_completed(uri, lake, tmp_path, before, first_load):
+    """Every request of a whole run, its own or its answer, is the last thing a worker lives to see."""
+    tables = number = 0
+    while True:
+        table = TableName.parse(f"nyc.t{tables}")
+        if not first_load:
+            lake.publish([1], table)
+        wire = Wire(lose=number, before=before)
+        dying = make_lake(tmp_path, uri, wire)
+        run = dying.run(f"run-{number}", table)
+        with suppress(KeyboardInterrupt):
+            play(run)
+        died = wire.changes > number
+        dying.close()
+        again = Run(lake, run.branch, table)
+        if died:
+            with suppress(BranchExistsError):  # it was published: the caller asks main first
+                play(again)
+        assert lake.ids(table) == ([2] if first_load else [1, 2]), number
+        assert lake.catalog.verify(table) == []
+        if run.staging is not None and lake.catalog.branches():
+            lake.catalog.publish(
+                [run.audited()]
+            )  # as the saga does: a publish that it heard not of
+        again.drop()
+        assert refs(uri) == {"main"}, number
+        assert lake.ids(table) == ([2] if first_load else [1, 2]), number
+        if not died:
+            break
+        tables, number = tables + 1, number + 1
+    assert number > 8
+    for told in bodies(wire):
+        assert told["fromHash"]
+        assert "FORCE" not in str(told)
+        assert "DROP" not in str(told)
+        assert not [key for key in told if "dry" in key.lower()]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["request", "answer"])
+@pytest.mark.parametrize("first_load", [True, False], ids=["first load", "append"])
+def test_a_drop_that_is_killed_at_any_request_is_completed(uri, lake, tmp_path, before, first_load):
+    if not first_load:
+        lake.publish([1])
+    files = lake.files()
+    for number in range(9):
+        run = lake.run(f"run-{number}")
+        run.open()
+        run.stage([2])
+        run.seal()
+        wire = Wire(lose=number, before=before)
+        dying = make_lake(tmp_path, uri, wire)
+        with suppress(KeyboardInterrupt):
+            drop(Run(dying, run.branch, run.table))
+        dying.close()
+        run.drop()
+        assert lake.files() == files, number
+        assert refs(uri) == {"main"}, number
+        if wire.changes <= number:
+            return
+    pytest.fail("a drop of more requests than were tried")
+
+
+def test_answers_that_are_lost_are_read_back(uri, lake, tmp_path):
+    """No step asks more of its caller than to be tried again."""
+    lake.publish([1])
+    number, done = 0, False
+    while not done:
+        wire = Wire(lose=number, before=False, what=httpx.ReadTimeout("timed out"))
+        slow = make_lake(tmp_path, uri, wire)
+        run = slow.run(f"run-{number}")
+        for step in (run.open, lambda run=run: run.stage([number + 2]), run.seal, run.finish):
+            try:
+                step()
+            except CatalogUnavailableError:
+                step()
+        done = wire.changes <= number
+        number += 1
+        slow.close()
+    assert lake.ids() == list(range(1, number + 2))
+    assert lake.catalog.verify(FLIGHTS) == []
+
+
+def test_the_server_is_killed_in_mid_publish(nessie, uri, lake, tmp_path):
+    lake.publish([1])
+    for before, ids in ((True, [2]), (False, [3])):
+        run = lake.run()
+        run.open()
+        run.stage(ids)
+        run.seal()
+        counting = Wire()
+
+        def lost(wire: Wire = counting) -> None:
+            nessie.restart()
+            raise httpx.ReadError("connection reset")
+
+        # The third changing request of a publish is the merge.
+        counting.lose, counting.before, counting.what = 2, before, lost
+        dying = make_lake(tmp_path, uri, counting)
+        dying.catalog.publish([run.audited()])
+        assert [p for _, p, _ in counting.sent].count("") == 0
+        dying.close()
+        assert refs(uri) == {"main"}
+    assert lake.ids() == [1, 2, 3]
+    assert lake.catalog.verify(FLIGHTS) == []
+
+
+# --- fences -------------------------------------------------------------------------------------
+
+
+def test_a_publish_that_comes_after_the_drop_finds_nothing_to_merge(uri, lake, tmp_path):
+    """The run is dropped and opened again between a publish's proof and its merge."""
+    lake.publish([1])
+    run = lake.run()
+    run.open()
+    run.stage([2])
+    run.seal()
+    wire = Wire()
+
+    def drop_and_open() -> None:
+        run.drop()
+        run.open()
+
+    wire.lose, wire.what = 2, drop_and_open
+    late = make_lake(tmp_path, uri, wire)
+    audited = run.audited()
+    with pytest.raises((BranchNotFoundError, HeadMovedError)):
+        late.catalog.publish([audited])
+    late.close()
+    assert lake.ids() == [1]
+    assert len(bodies(wire)) == 1, "it was at the merge"
+
+
+def test_a_publish_wants_the_branch_where_it_proved_it(uri, lake, tmp_path):
+    lake.publish([1])
+    run = lake.run()
+    run.open()
+    run.stage([2])
+    run.seal()
+    wire = Wire(lose=1, what=lambda: run.seal(notes={"evidence": "other"}) and None)
+    late = make_lake(tmp_path, uri, wire)
+    (published,) = late.catalog.publish([run.audited()])
+    late.close()
+    assert published.summary["wap.evidence"] == "other"
+    assert len(bodies(wire)) == 1
+
+
+def test_what_others_put_on_the_runs_branch_is_not_published(lake):
+    lake.publish([1])
+    lake.publish([5], WEATHER)
+    run = lake.run()
+    run.open()
+    run.stage([2])
+    foreign = lake.plain.on(run.branch.name)
+    foreign.drop_table(WEATHER.identifier)
+    foreign.create_table(("nyc", "smuggled"), run.now.schema)
+    run.finish()
+    assert lake.ids() == [1, 2]
+    assert lake.ids(WEATHER) == [5]
+    assert lake.catalog.tables() == [FLIGHTS, WEATHER]
+
+
+def test_properties_that_changed_on_main_are_not_lost(lake):
+    lake.publish([1])
+    run = lake.run()
+    run.open()
+    run.stage([2])
+    run.seal()
+    table = lake.plain.load_table(FLIGHTS.identifier)
+    table.transaction().set_properties({"owner": "them"}).commit_transaction()
+    with pytest.raises(HeadMovedError, match="main has moved") as moved:
+        lake.catalog.publish([run.audited()])
+    assert "properties" in moved.value.hint
+    run.rebase()
+    run.finish()
+    assert lake.ids() == [1, 2]
+    assert lake.plain.load_table(FLIGHTS.identifier).properties["owner"] == "them"
+
+
+def test_a_branch_that_somebody_made_by_hand_is_left_alone(uri, lake):
+    lake.publish([1])
+    api = lake.plain.api
+    api.create("wap/taken", api.ref("main"))
+    run = lake.run("taken")
+    with pytest.raises(BranchExistsError):
+        run.open()
+    run.drop()
+    assert refs(uri) == {"main", "wap/taken"}
+
+
+def test_the_same_key_changed_in_both_is_a_conflict(lake):
+    """What the publish rests on: Nessie itself refuses, and moves nothing."""
+    lake.publish([1])
+    api = lake.plain.api
+    main = api.ref("main")
+    side = api.create("wap-tmp/by-hand", main)
+    _, found = api.contents("main", [FLIGHTS.identifier])
+    pointer = {**found[FLIGHTS.identifier], "snapshotId": 7}
+    side = api.commit(side, [Put(FLIGHTS.identifier, pointer)], Meta("by hand"))
+    lake.publish([2])
+    with pytest.raises(Exception, match="changed in conflict"):
+        api.merge(side, main, Meta("by hand"))
+    with pytest.raises(RefGoneError):
+        api.ref("nowhere")
+    assert lake.ids() == [1, 2]
+
+
+# --- several tables -----------------------------------------------------------------------------
+
+
+def group(lake: Lake, name: str) -> list[Run]:
+    runs = [lake.run(name), lake.run(name, WEATHER)]
+    for run in runs:
+        run.open()
+        run.stage([2])
+        run.seal()
+    return runs
+
+
+def test_a_group_is_published_by_one_merge(uri, lake):
+    lake.publish([1])
+    runs = group(lake, "both")
+    assert refs(uri) == {"main", "wap/both"}
+    before = lake.plain.api.ref("main")
+    lake.catalog.publish([run.audited() for run in runs])
+    newest = httpx.get(f"{uri}/trees/main/history", params={"max-records": 1}).json()
+    meta = newest["logEntries"][0]["commitMeta"]
+    assert newest["logEntries"][0]["parentCommitHash"] == before.hash
+    assert meta["authors"] == ["wap run both"]
+    properties = meta.get("allProperties") or meta["properties"]
+    assert "nyc.flights/wap.report" in properties
+    assert "nyc.weather/wap.contract" in properties
+    assert refs(uri) == {"main"}
+
+
+def test_one_of_a_group_that_has_moved_holds_all_back(uri, lake):
+    lake.publish([1])
+    runs = group(lake, "both")
+    lake.publish([9], WEATHER)
+    with pytest.raises(HeadMovedError):
+        lake.catalog.publish([run.audited() for run in runs])
+    assert (lake.ids(), lake.ids(WEATHER)) == ([1], [9])
+    runs[1].rebase()
+    runs[1].seal()
+    lake.catalog.publish([run.audited() for run in runs])
+    assert (lake.ids(), lake.ids(WEATHER)) == ([1, 2], [2, 9])
+    assert refs(uri) == {"main"}
+
+
+def test_dropping_one_table_of_a_run_keeps_the_other(uri, lake):
+    lake.publish([1])
+    runs = group(lake, "both")
+    runs[0].drop()
+    assert [s.table for s in lake.catalog.branches()] == [WEATHER]
+    with pytest.raises(BranchNotFoundError):
+        lake.catalog.publish([run.audited() for run in runs])
+    lake.catalog.publish([runs[1].audited()])
+    assert (lake.ids(), lake.ids(WEATHER)) == ([1], [2])
+    assert refs(uri) == {"main"}
+
+
+def test_tables_of_two_runs_are_no_group(lake):
+    runs = [lake.run("one"), lake.run("two", WEATHER)]
+    for run in runs:
+        run.open()
+        run.stage([1])
+        run.seal()
+    with pytest.raises(UnsupportedError, match="one branch"):
+        lake.catalog.publish([run.audited() for run in runs])
+    assert lake.catalog.tables() == []
+
+
+# --- other servers, stores and warehouses -------------------------------------------------------
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def token(**claims: object) -> str:
+    now = int(time.time())
+    told = {"sub": "alice", "iss": "wap", "iat": now, "exp": now + 600, "groups": ["engineer"]}
+    return jwt.encode({**told, **claims}, KEY, "RS256")
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory, postgres, seaweedfs) -> Iterator[Nessie]:
+    """Nessie over PostgreSQL that wants a token, with Iceberg REST over an S3 warehouse."""
+    public = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    s3 = "nessie.catalog.service.s3.default-options"
+    settings = {
+        **on_postgres(postgres.jdbc(postgres.database()), "wap", postgres.password),
+        "nessie.server.authentication.enabled": "true",
+        "quarkus.oidc.public-key": base64.b64encode(public).decode(),
+        "quarkus.oidc.client-id": "nessie",
+        "quarkus.oidc.token.issuer": "wap",
+        "quarkus.oidc.token.principal-claim": "sub",
+        "nessie.catalog.default-warehouse": "lake",
+        "nessie.catalog.warehouses.lake.location": f"s3://{seaweedfs.bucket()}/wh",
+        f"{s3}.endpoint": seaweedfs.endpoint,
+        f"{s3}.path-style-access": "true",
+        f"{s3}.region": REGION,
+        f"{s3}.access-key": "urn:nessie-secret:quarkus:keys.lake",
+        "keys.lake.name": seaweedfs.key,
+        "keys.lake.secret": seaweedfs.secret,
+    }
+    server = Nessie(tmp_path_factory.mktemp("guarded"), settings)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def trusted(guarded: Nessie, tmp_path: Path) -> Iterator[Lake]:
+    properties = {"uri": guarded.uri, "warehouse": str(tmp_path / "warehouse"), "token": token()}
+    opened = open_catalog("nessie", "test", properties)
+    assert isinstance(opened, NessieCatalog)
+    yield Lake("nessie", tmp_path, opened, opened.iceberg)
+    opened.close()
+
+
+def test_runs_on_postgres_with_a_token(guarded, trusted):
+    trusted.publish([1])
+    run = trusted.run()
+    run.open()
+    run.stage([2])
+    guarded.restart()
+    run.finish()
+    assert trusted.ids() == [1, 2]
+    assert trusted.catalog.verify(FLIGHTS) == []
+    assert trusted.catalog.branches() == []
+    assert "token" not in trusted.plain.properties
+    assert token()[:20] not in repr(run.now)
+
+
+@pytest.mark.parametrize("bad", [None, "no.such.token", token(iss="somebody"), token(exp=1)])
+def test_a_bad_token_is_a_mistake_in_the_settings(guarded, tmp_path, bad):
+    properties = {"uri": guarded.uri, "warehouse": str(tmp_path)}
+    given = {**properties, "token": bad} if bad else properties
+    with pytest.raises(CatalogConfigError, match="refuses us") as raised:
+        open_catalog("nessie", "test", given)
+    assert not bad or bad not in str(raised.value)
+
+
+def test_its_iceberg_rest_is_known_for_what_it_is(guarded):
+    uri = guarded.uri.replace("/api/v2", "/iceberg")
+    assert is_nessie_rest(RestCatalog("rest", uri=uri, token=token()).properties)
+    assert not is_nessie_rest({"nessie.is-nessie-catalog": "false"})
+    assert not is_nessie_rest({"uri": uri})
+
+
+def test_no_server_is_unavailable(tmp_path):
+    (port,) = free_ports(1)
+    properties = {"uri": f"http://127.0.0.1:{port}/api/v2", "warehouse": str(tmp_path)}
+    with pytest.raises(CatalogUnavailableError, match=str(port)):
+        open_catalog("nessie", "test", properties)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("/api/v1", "API version 2"), ("/iceberg", ""), ("/nowhere", "")]
+)
+def test_another_address_is_a_mistake_in_the_settings(nessie, tmp_path, path, reason):
+    properties = {"uri": nessie.uri.replace("/api/v2", path), "warehouse": str(tmp_path)}
+    with pytest.raises(CatalogConfigError, match=reason):
+        open_catalog("nessie", "test", properties)
+
+
+def test_a_warehouse_on_s3(uri, tmp_path, seaweedfs):
+    bucket = seaweedfs.bucket()
+    place = {"warehouse": f"s3://{bucket}/wh", **seaweedfs.properties}
+    lake = make_lake(tmp_path, uri, None, **place)
+    lost = lake.run("lost")
+    lost.open()
+    lost.stage([9])
+    assert lost.drop().files >= 2
+    assert seaweedfs.keys(bucket) == set()
+    lake.publish([1])
+    one, two = lake.run("one"), lake.run("two")
+    for run, ids in ((one, [2]), (two, [3])):
+        run.open()
+        run.stage(ids)
+    one.finish()
+    with pytest.raises(HeadMovedError):
+        two.finish()
+    two.rebase()
+    two.finish()
+    assert lake.ids() == [1, 2, 3]
+    before = seaweedfs.keys(bucket)
+    rejected = lake.run("rejected")
+    rejected.open()
+    rejected.stage([4])
+    rejected.seal()
+    rejected.drop()
+    assert seaweedfs.keys(bucket) == before
+    assert lake.plain.load_table(FLIGHTS.identifier).scan().count() == 3
+    assert lake.catalog.verify(FLIGHTS) == []
+    lake.close()
+
+
+def test_a_branch_of_the_port_is_a_branch_of_nessie(lake):
+    run = lake.run("seen")
+    run.open()
+    assert lake.plain.api.refs("wap/")[0].name == str(Branch.of_run("seen"))
