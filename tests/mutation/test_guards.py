@@ -19,7 +19,14 @@ from queue import Queue
 
 import pytest
 
-from tests.mutation import of_branches, of_checks, of_contracts, of_publishing, of_wap
+from tests.mutation import (
+    of_branches,
+    of_checks,
+    of_contracts,
+    of_nessie,
+    of_publishing,
+    of_wap,
+)
 from tests.mutation.guard import Guard
 
 pytestmark = pytest.mark.slow
@@ -31,6 +38,7 @@ PROCESSES = 2
 GUARDS = (
     *of_publishing.GUARDS,
     *of_branches.GUARDS,
+    *of_nessie.GUARDS,
     *of_checks.GUARDS,
     *of_contracts.GUARDS,
     *of_wap.GUARDS,
