@@ -70,8 +70,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _home(
         "a branch that somebody made by hand",
-        "        if self.touched(branch) is None:\n            raise foreign_branch(branch, name)\n",
-        "",
+        "if self.touched(branch) is None:\n            raise foreign",
+        "if False:\n            raise foreign",
         "test_a_branch_that_somebody_made_by_hand_is_left_alone",
     ),
     _home(
