@@ -65,6 +65,7 @@ def _delete_data(
 ) -> tuple[int, int]:
     """Delete the run's data files that main's table does not refer to."""
     location = f"{visible.location().rstrip('/')}/data/{branch.run_id}"
+    storage.abort_uploads(visible.io, f"{location}/")
     found = storage.list_files(visible.io, location)
     if not found:
         storage.delete_empty_folder(visible.io, location)
@@ -79,6 +80,7 @@ def _delete_run_folder(
 ) -> tuple[int, int]:
     """Delete the run's metadata; of a run that was published, only manifests that nobody uses."""
     location = visible.location_provider().new_metadata_location(naming.run_folder(branch.run_id))
+    storage.abort_uploads(visible.io, f"{location}/")
     found = storage.list_files(visible.io, location)
     if not found:
         return _NOTHING
@@ -110,6 +112,7 @@ def clear_new_location(
     """
     location = naming.new_location(str(home.warehouse), branch, name)
     io = home.file_io(location)
+    storage.abort_uploads(io, f"{location}/data/{branch.run_id}/")
     found = storage.list_files(io, location)
     if not found:
         storage.delete_empty_folder(io, location)
@@ -117,6 +120,7 @@ def clear_new_location(
     if next(home.publications(branch, name), None) is not None:
         return _NOTHING
     used = {storage.path_of(io, f.file_path) for f in kept}
+    storage.abort_uploads(io, f"{location}/")
     deleted = storage.delete_files(io, location, storage.without(found, used))
     storage.delete_empty_folder(io, location)
     return deleted

@@ -493,7 +493,9 @@ def test_another_address_is_a_mistake_in_the_settings(nessie, tmp_path, path):
 def test_a_warehouse_on_s3(uri, tmp_path, seaweedfs):
     bucket = seaweedfs.bucket()
     place = {"warehouse": f"s3://{bucket}/wh", **seaweedfs.properties}
-    lake = make_lake(tmp_path, uri, None, **place)
+    opened = open_catalog("nessie", "test", {"uri": uri, **place})
+    assert isinstance(opened, NessieCatalog)
+    lake = Lake("nessie", tmp_path, opened, opened.iceberg)
     lost = lake.run("lost")
     lost.open()
     lost.stage([9])
