@@ -2,18 +2,23 @@
 
 - ``MetastoreCatalog._update_and_stage_table``: checks requirements, applies updates; no I/O.
 - ``MetastoreCatalog._write_metadata``: writes the metadata file.
+- ``Catalog._convert_schema_if_needed``: Iceberg's schema of an Arrow one.
 
 ``tests/unit/catalog/test_iceberg.py`` says what we rely on, so an upgrade fails there.
 """
 
 from __future__ import annotations
 
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from pyiceberg.catalog import MetastoreCatalog
+from pyiceberg.schema import Schema
 from pyiceberg.table import StagedTable, Table
 from pyiceberg.table.metadata import TableMetadataV2
 from pyiceberg.table.update import TableRequirement, TableUpdate
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class _SharedMetadata(TableMetadataV2):
@@ -58,3 +63,8 @@ def write_metadata(catalog: MetastoreCatalog, staged: StagedTable) -> str:
     """Write the staged table's metadata file; returns its location."""
     catalog._write_metadata(staged.metadata, staged.io, staged.metadata_location)  # noqa: SLF001 - see above
     return staged.metadata_location
+
+
+def as_schema(schema: Schema | pa.Schema) -> Schema:
+    """The Iceberg schema of what a caller of ``create_table`` may give."""
+    return MetastoreCatalog._convert_schema_if_needed(schema)  # noqa: SLF001 - see above

@@ -186,7 +186,7 @@ class PointerCatalog(MetastoreCatalog):
         wanted = {**PROPERTIES, **properties}
         location = location or f"{self.properties.get('warehouse', '')}/{'/'.join(key)}"
         metadata = new_table_metadata(
-            self._convert_schema_if_needed(schema),
+            iceberg.as_schema(schema),
             partition_spec,
             sort_order,
             location.rstrip("/"),

@@ -22,7 +22,7 @@ GUARDS: tuple[Guard, ...] = (
         "a head without a proven seal",
         "sealed = sealed_head(table, MAIN, audited)",
         "sealed = head_of(table.metadata, MAIN)",
-        "test_no_seal[nessie]",
+        "test_a_seal_for_another_report[nessie]",
     ),
     _runs(
         "properties of main that a publish would undo",

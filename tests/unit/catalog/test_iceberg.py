@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
@@ -50,6 +51,13 @@ def test_writing_staged_metadata_writes_that_file(table):
     staged = iceberg.stage_metadata(table.catalog, table, (), (update,))
     assert Path(iceberg.write_metadata(table.catalog, staged)).exists()
     assert table.catalog.load_table("ns.t").metadata_location == table.metadata_location
+
+
+def test_an_arrow_schema_becomes_icebergs_and_icebergs_stays():
+    (field,) = iceberg.as_schema(pa.schema([("a", pa.int64())])).fields
+    assert (field.name, field.field_type, field.required) == ("a", LongType(), False)
+    own = Schema(NestedField(7, "a", LongType()))
+    assert iceberg.as_schema(own) is own
 
 
 def test_an_absent_ref_can_be_required(table):
