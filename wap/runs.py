@@ -6,6 +6,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -206,7 +207,7 @@ class RunFolder:
     def add_step(self, facts: StepFacts) -> None:
         """Note an attempt of a step: a document of its own, so that none waits for another."""
         began = f"{facts.started_at.timestamp():017.6f}"
-        name = f"step-{began}-{facts.name}-{secrets.token_hex(4)}.json"
+        name = f"step-{began}-{time.time_ns():020d}-{secrets.token_hex(4)}.json"
         self._write(name, facts.model_dump_json())
 
     def steps(self) -> tuple[StepFacts, ...]:
