@@ -12,6 +12,7 @@ from pathlib import Path
 from pyiceberg.io import FileIO
 
 from catalog import storage
+from catalog.errors import CatalogUnavailableError
 from wap.errors import StoreUnavailableError
 
 _CHUNK = 1 << 20
@@ -152,7 +153,7 @@ class StoredDocuments(Documents):
             yield
         except FileNotFoundError:
             raise
-        except OSError as exc:
+        except (OSError, CatalogUnavailableError) as exc:
             raise StoreUnavailableError(
                 f"the place of the runs' documents does not answer: {type(exc).__name__}",
                 where=self.location,

@@ -15,6 +15,7 @@ from pathlib import Path
 from temporalio.client import Client, Interceptor
 from temporalio.service import RPCError
 
+from catalog.errors import CatalogError
 from wap import attributes, connecting, runtime
 from wap import client as temporal
 from wap.client import Watched
@@ -68,13 +69,12 @@ def _fetch_reports(project: Project, watched: Sequence[Watched]) -> None:
     """Bring the reports that workers elsewhere wrote to where the door says they are."""
     from wap.homes import open_home  # noqa: PLC0415 - heavy, and seldom needed
 
-    home = open_home(project)
     for one in watched:
         if one.result is None or one.result.report is None:
             continue
         try:
-            home.fetch_report(one.result.run_id, project.reports)
-        except StoreUnavailableError as exc:
+            open_home(project).fetch_report(one.result.run_id, project.reports)
+        except (StoreUnavailableError, CatalogError) as exc:
             said = f"the report was not brought here: {exc.what}"
             warnings = (*one.result.warnings, said)
             one.result = one.result.model_copy(update={"warnings": warnings})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pyiceberg.io import FileIO, load_file_io
 
+from catalog.file_io import prepared
 from wap.documents import LocalDocuments, StoredDocuments
 from wap.project import Project
 from wap.runs import RunFolder
@@ -81,4 +82,6 @@ def open_home(project: Project) -> RunHome:
     if location is None:
         return RunHome(project.state)
     location = location.rstrip("/")
-    return RunHome(project.state, location, load_file_io(project.catalog_properties, location))
+    # As the catalog reaches its warehouse: credentials, timeouts, retries.
+    properties = prepared(project.catalog_properties)
+    return RunHome(project.state, location, load_file_io(properties, location))
