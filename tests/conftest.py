@@ -12,6 +12,7 @@ from tests.servers.__main__ import running
 from tests.servers.nessie import Nessie
 from tests.servers.postgres import Postgres
 from tests.servers.seaweedfs import SeaweedFS
+from tests.servers.temporal import Temporal
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +40,15 @@ def nessie(tmp_path_factory: pytest.TempPathFactory):
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory):
     """S3; ``seaweedfs.bucket()`` names a new empty bucket."""
     server = SeaweedFS(tmp_path_factory.mktemp("seaweedfs"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def temporal(tmp_path_factory: pytest.TempPathFactory):
+    """A given Temporal server with the namespace ``lake`` and no search attribute of ours."""
+    server = Temporal(tmp_path_factory.mktemp("temporal"))
     server.start()
     yield server
     server.stop()

@@ -18,6 +18,7 @@ from wap.closing import close_run, facts_of_run, publish_result, record_refusal
 from wap.declared import declared
 from wap.engines.base import Engine
 from wap.errors import BatchRefusedError
+from wap.homes import RunHome
 from wap.ledger.base import Ledger
 from wap.lineage.base import LineageSink
 from wap.model import Rows, RunResult, SnapshotMove, StepFacts
@@ -52,6 +53,7 @@ class Activities(Steps):
     auditor: Auditor
     ledger: Ledger
     lineage: LineageSink | None
+    home: RunHome
     memory_limit: str = "400MB"
 
     def all(self) -> list[Callable[..., Any]]:
@@ -216,7 +218,7 @@ class Activities(Steps):
 
     @_step
     def close(self, run: RunRef, result: RunResult) -> RunResult:
-        return close_run(run, self._folder(run.run_id), self.project, self.ledger, result)
+        return close_run(run, self.home, self.project, self.ledger, result)
 
     @property
     def temp_directory(self) -> Path:
@@ -231,7 +233,7 @@ class Activities(Steps):
         return None
 
     def _folder(self, run_id: str) -> RunFolder:
-        return RunFolder(self.project.state, run_id)
+        return self.home.folder(run_id)
 
     def _pinned(self, run: RunRef) -> PinnedPlan:
         return self._folder(run.run_id).plan(run.round)

@@ -21,6 +21,7 @@ RETRIED = frozenset(
         "LedgerUnavailableError",
         "LineageUnavailableError",
         "SourceUnavailableError",
+        "StoreUnavailableError",
     }
 )
 

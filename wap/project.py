@@ -23,8 +23,11 @@ from wap.settings import (
     EngineSection,
     LedgerSection,
     LineageSection,
+    MetricsSection,
+    RunsSection,
     Settings,
     TemporalSection,
+    WorkerSection,
 )
 from wap.versions import NAME, Version
 
@@ -101,6 +104,21 @@ class Project:
     def temporal(self) -> TemporalSection:
         """The settings under ``[temporal]``."""
         return self.settings.temporal
+
+    @property
+    def worker(self) -> WorkerSection:
+        """The settings under ``[worker]``."""
+        return self.settings.worker
+
+    @property
+    def runs(self) -> RunsSection:
+        """The settings under ``[runs]``."""
+        return self.settings.runs
+
+    @property
+    def metrics(self) -> MetricsSection:
+        """The settings under ``[metrics]``."""
+        return self.settings.metrics
 
     @property
     def engine(self) -> EngineSection:

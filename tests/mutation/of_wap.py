@@ -9,6 +9,7 @@ _EVIDENCE = "tests/unit/wap/test_guard_evidence.py"
 
 _workflow = guards_of("wap/workflow.py", "tests/workflow/test_saga.py")
 _saga = guards_of("wap/saga.py", "tests/workflow/test_saga.py")
+_codec = guards_of("wap/codec.py", "tests/unit/wap/test_codec.py")
 _activities = guards_of("wap/activities.py", _STEPS)
 _auditing = guards_of("wap/auditing.py", _STEPS)
 _planning = guards_of("wap/planning.py", _STEPS)
@@ -150,6 +151,25 @@ GUARDS: tuple[Guard, ...] = (
         "            error = exc\n            await uninterrupted(self._undo())\n",
         "            error = exc\n            await self._undo()\n",
         "tests/workflow/test_guard_cancel.py::test_an_undo_is_tried_again",
+    ),
+    _workflow(
+        "another order of steps for runs that are at work",
+        "            await self._step(Steps.seal, audited)\n",
+        "            await self._step(Steps.reconcile)\n"
+        "            await self._step(Steps.seal, audited)\n",
+        "tests/workflow/test_replay.py::test_a_saved_run_goes_on",
+    ),
+    _codec(
+        "a payload that is said to be under another key",
+        'return b"wap:1:" + key_id.encode()',
+        'return b"wap:1:"',
+        "test_the_key_that_is_named_is_part_of_what_is_sealed",
+    ),
+    _codec(
+        "messages of failures left in clear",
+        "        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,\n",
+        "",
+        "test_what_failed_is_not_told_in_clear",
     ),
     _activities(
         "a failing audit told as passed",
