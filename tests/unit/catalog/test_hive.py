@@ -11,7 +11,7 @@ from catalog import CatalogConfigError, CatalogUnavailableError, open_catalog
 from catalog.hive import ThreadedHiveCatalog
 from tests.servers.process import free_ports
 
-PROPERTIES = {"uri": "thrift://127.0.0.1:9083", "warehouse": "s3://b/w"}
+PROPERTIES = {"uri": "thrift://127.0.0.1:9083", "warehouse": "file:///nowhere"}
 
 
 def test_every_thread_has_a_connection_of_its_own():

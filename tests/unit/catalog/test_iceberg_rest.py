@@ -159,3 +159,10 @@ def test_a_token_is_sent_and_never_shown(server):
     with pytest.raises(CatalogConfigError) as raised:
         opened.tables()
     assert "hunter2" not in str(raised.value)
+
+
+def test_a_warehouse_in_s3_is_left_to_the_keys_that_the_server_hands_out(server):
+    closed = {"s3.endpoint": "http://127.0.0.1:9", "warehouse": "s3://nowhere/lake"}
+    opened = open_catalog("rest", "t", {"uri": server.uri, **closed})
+    assert opened.tables() == []
+    assert "warehouse=s3" in server.asked[0][0]
