@@ -37,7 +37,10 @@ class NativeCatalog(BranchCatalog):
         committer = committer or PortableCommitter(catalog)
         self.name = catalog.name
         self.capabilities = Capabilities(
-            atomic_groups=committer.atomic_groups, staged_schema=True, rollback=True
+            atomic_groups=committer.atomic_groups,
+            new_in_groups=committer.new_in_groups,
+            staged_schema=True,
+            rollback=True,
         )
         self._home = Home(catalog, committer)
 
@@ -45,6 +48,11 @@ class NativeCatalog(BranchCatalog):
     def iceberg(self) -> Catalog:
         """The pyiceberg catalog underneath, for readers; nothing else may commit through it."""
         return self._home.catalog
+
+    @property
+    def committer(self) -> Committer:
+        """What swaps metadata in."""
+        return self._home.committer
 
     def close(self) -> None:
         """Close the catalog's database or HTTP connections."""

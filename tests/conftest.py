@@ -9,6 +9,8 @@ import pytest
 
 from deploy.make_env import Issuer
 from tests.servers.__main__ import running
+from tests.servers.glue import Glue
+from tests.servers.iceberg_rest import IcebergRest
 from tests.servers.nessie import Nessie
 from tests.servers.postgres import Postgres
 from tests.servers.seaweedfs import SeaweedFS
@@ -68,3 +70,21 @@ def server_mode(issuer: Issuer):
         running(Path(folder), issuer) as servers,
     ):
         yield servers
+
+
+@pytest.fixture(scope="session")
+def iceberg_rest(tmp_path_factory: pytest.TempPathFactory):
+    """Iceberg's own REST server; all who use it share its tables."""
+    server = IcebergRest(tmp_path_factory.mktemp("iceberg-rest"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def glue():
+    """AWS Glue, as moto plays it."""
+    server = Glue()
+    server.start()
+    yield server
+    server.stop()

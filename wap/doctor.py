@@ -12,7 +12,7 @@ from pyiceberg.types import LongType, NestedField
 
 from catalog.base import BranchCatalog, Change, TableShape
 from catalog.errors import CatalogError
-from catalog.refs import Branch, TableName
+from catalog.refs import Branch, Capabilities, TableName
 from checks.errors import ChecksError
 from wap import attributes, doors, runtime
 from wap.declared import declared
@@ -156,9 +156,22 @@ def probe(catalog: BranchCatalog, engine: Engine) -> str:
         dropped = catalog.drop(branch, table)
     if any(state.branch == branch for state in catalog.branches()):
         raise WapError("the probe's branch could not be removed", where=str(branch))
-    able = catalog.capabilities
-    groups = "several tables in one step" if able.atomic_groups else "one table a step"
-    return f"staged, invisible on main, removed ({dropped.files} files); publishes {groups}"
+    able = "; ".join(_words(catalog.capabilities))
+    return f"staged, invisible on main, removed ({dropped.files} files); {able}"
+
+
+def _words(able: Capabilities) -> Iterator[str]:
+    """What the catalog can do and what it refuses."""
+    if not able.atomic_groups:
+        yield "publishes one table a step, refuses groups"
+    elif able.new_in_groups:
+        yield "publishes several tables in one step"
+    else:
+        yield "publishes several tables in one step, a new one by itself"
+    if not able.staged_schema:
+        yield "refuses new columns: readers would see them before publish"
+    if not able.rollback:
+        yield "refuses `wap rollback`"
 
 
 def _silent(progress: Progress) -> None:

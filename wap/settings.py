@@ -116,8 +116,8 @@ class ProjectSection(Section):
 class CatalogSection(Section):
     """Where the tables are registered, and where new ones lie."""
 
-    kind: Literal["sqlite"] = "sqlite"
-    """What holds the tables: `sqlite`, with branches inside each table."""
+    kind: Literal["sqlite", "postgres", "rest", "glue", "hive"] = "sqlite"
+    """What holds the tables; see `docs/server.md` for what each can do."""
     uri: DatabaseUrl = "sqlite:///.wap/catalog.db"
     """Of the catalog; a relative SQLite path is taken from the project's folder."""
     warehouse: str = "warehouse"

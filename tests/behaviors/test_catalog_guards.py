@@ -17,6 +17,8 @@ from catalog import (
 from catalog.drafts import Draft
 from catalog.moves import add_snapshot, ref_is, set_branch
 
+#: What is judged here was read already: no server has a say in it.
+pytestmark = pytest.mark.embedded
 NATIVE = pytest.mark.kinds("sqlite", "portable")
 
 

@@ -149,10 +149,12 @@ def test_trap_10_a_lost_commit_leaves_no_file(lake, run):
         for manifest in snapshot.manifests(table.io):
             known.add(manifest.manifest_path)
             known |= {e.data_file.file_path for e in manifest.fetch_manifest_entry(table.io)}
-    found = {str(p) for p in lake.warehouse.rglob("*") if p.is_file()}
+    # The checksums are Hadoop's, which writes the metadata of the server in these tests.
+    found = {str(p) for p in lake.warehouse.rglob("*") if p.is_file() and p.suffix != ".crc"}
+    known = {f.removeprefix("file:") for f in known}
     # Through the public interface alone, the loser's metadata file cannot be known.
     lost = {f for f in found - known if f.endswith(".metadata.json")}
-    assert found - known == (lost if lake.kind == "portable" else set())
+    assert found - known == (lost if lake.kind in ("portable", "glue") else set())
 
 
 def test_a_table_of_another_format_version_is_refused(lake, flights):

@@ -8,6 +8,8 @@ import pytest
 from catalog.drafts import Draft
 from catalog.moves import add_snapshot, set_branch
 
+#: What is judged here was read already: no server has a say in it.
+pytestmark = pytest.mark.embedded
 NATIVE = pytest.mark.kinds("sqlite", "portable")
 
 ROWS = pa.table({"id": [666], "carrier": ["XX"]})

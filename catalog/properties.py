@@ -1,0 +1,60 @@
+"""What every kind of catalog asks of its properties, and how it says what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
+
+from catalog.errors import CatalogConfigError
+
+
+def needed(properties: Mapping[str, str], key: str) -> str:
+    """A property that must be there.
+
+    Raises:
+        CatalogConfigError: it is missing or empty.
+    """
+    value = properties.get(key, "").strip()
+    if not value:
+        known = ", ".join(sorted(properties)) or "none"
+        hint = f"set {key}; given were: {known}"
+        raise CatalogConfigError(f"the catalog needs the property {key!r}", hint=hint)
+    return value
+
+
+def database_url(text: str, hint: str) -> URL:
+    """A database's URL, read.
+
+    Raises:
+        CatalogConfigError: it is none; the message does not quote it, it may hold a password.
+    """
+    try:
+        return make_url(text)
+    except (ArgumentError, ValueError) as exc:
+        raise CatalogConfigError("the catalog's uri is not a database URL", hint=hint) from exc
+
+
+def warehouse_location(location: str) -> str:
+    """The warehouse's location; a local path is made absolute, and stays without a scheme.
+
+    Raises:
+        CatalogConfigError: a URL that pyiceberg would cut.
+    """
+    if not is_location(location):
+        return str(Path(location).absolute())
+    if any(c in location for c in "#?"):
+        raise CatalogConfigError(
+            "the warehouse's URL holds # or ?, after which pyiceberg reads no further",
+            where=location,
+            hint="give a local warehouse as a plain path",
+        )
+    return location.rstrip("/")
+
+
+def is_location(text: str) -> bool:
+    """Whether a warehouse is said by a URL: not by a path, nor by a name that a server knows."""
+    return "://" in text or text.startswith("file:")
