@@ -19,7 +19,7 @@ from wap.engines.base import Engine, Progress
 from wap.errors import WapError
 from wap.model import Value
 from wap.project import Project
-from wap.sources.base import Counts, SqlStream
+from wap.sources.base import Counts, Split, SqlStream
 from wap.worker import open_activities
 
 ROWS = 3
@@ -40,6 +40,7 @@ class _Probe:
         self.schema = schema
         self.counts = Counts(read=ROWS)
         self.sql: SqlStream | None = None
+        self.split: Split | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pydict({"id": list(range(ROWS))}, schema=self.schema)

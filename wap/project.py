@@ -24,6 +24,7 @@ from wap.settings import (
     LedgerSection,
     LineageSection,
     Settings,
+    SparkSection,
     TemporalSection,
 )
 from wap.versions import NAME, Version
@@ -106,6 +107,11 @@ class Project:
     def engine(self) -> EngineSection:
         """The settings under ``[engine]``."""
         return self.settings.engine
+
+    @property
+    def spark(self) -> SparkSection:
+        """The settings under ``[spark]``."""
+        return self.settings.spark
 
     @property
     def audit(self) -> AuditSection:
