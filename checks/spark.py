@@ -7,7 +7,7 @@ translates it for Spark; what it cannot translate for sure is refused, which clo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -72,9 +72,11 @@ class SparkConnection:
 
     Attributes:
         session: a Spark session of this audit's own; its time zone is UTC.
+        lost: how Spark itself went away, if it did: that is no verdict on any check.
     """
 
     session: Any
+    lost: list[str] = field(default_factory=list)
 
     def execute(self, sql: str) -> SparkCursor:
         """Run one statement of DuckDB's SQL.
@@ -88,7 +90,7 @@ class SparkConnection:
 
     def cursor(self) -> SparkCursor:
         """A cursor that takes Spark's own SQL: Soda's way."""
-        return SparkCursor(self.session)
+        return SparkCursor(self.session, self.lost)
 
     def commit(self) -> None:
         """Nothing: an audit changes nothing."""
@@ -99,8 +101,8 @@ class SparkCursor:
 
     rowcount = -1
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
+    def __init__(self, session: Any, lost: list[str]) -> None:
+        self._session, self._lost = session, lost
         self._rows: list[tuple[Any, ...]] = []
         self.description: Sequence[tuple[str, str]] = ()
 
@@ -115,7 +117,9 @@ class SparkCursor:
             found = frame.schema.fields
             table = frame.toArrow()
         except Exception as exc:
-            if type(exc).__module__.partition(".")[0] not in ("pyspark", "py4j", "grpc"):
+            if is_gone(exc):
+                self._lost.append(_said(exc))
+            elif type(exc).__module__.partition(".")[0] not in ("pyspark", "py4j", "grpc"):
                 raise
             raise SparkRefusalError(_said(exc)) from exc
         self.description = tuple((f.name, f.dataType.simpleString()) for f in found)
@@ -139,6 +143,22 @@ class SparkCursor:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def is_gone(exc: Exception) -> bool:
+    """Whether it is Spark itself that does not answer, not a query that it does not run."""
+    text = str(exc)
+    return (
+        isinstance(exc, ConnectionError)
+        or type(exc).__name__ in _GONE
+        or any(sign in text for sign in _SIGNS)
+    )
+
+
+_GONE = frozenset(
+    {"Py4JNetworkError", "RetriesExceeded", "_InactiveRpcError", "_MultiThreadedRendezvous"}
+)
+_SIGNS = ("UNAVAILABLE", "stopped SparkContext", "SparkContext was shut down")
 
 
 def _said(exc: Exception) -> str:

@@ -403,6 +403,12 @@ GUARDS: tuple[Guard, ...] = (
         "test_an_engine_error_is_among_the_errors",
     ),
     _spark(
+        "Spark's own end taken for a verdict",
+        "self._lost.append(_said(exc))",
+        "pass",
+        "test_spark_that_goes_away_is_told_from_a_query_that_fails",
+    ),
+    _spark(
         "SQL that Spark has no words for",
         "unsupported_level=ErrorLevel.RAISE",
         "unsupported_level=ErrorLevel.IGNORE",

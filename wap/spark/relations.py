@@ -10,7 +10,7 @@ from catalog.base import BranchCatalog, Staging
 from catalog.refs import TableName
 from checks.base import Relation
 from checks.spark import SparkConnection
-from wap.errors import RelationError
+from wap.errors import EngineUnavailableError, RelationError
 from wap.relations import check_readable, connect, published_scan, scans_of
 from wap.spark.scratch import CATALOG, delete_leftovers, scratch, session_conf
 from wap.spark.session import Spark, translated
@@ -62,8 +62,9 @@ def spark_relation(
             for name, scan in named.items():
                 tables.to_read(name, scan)
             session.sql(f"USE {CATALOG}")
+        connection = SparkConnection(session)
         yield Relation(
-            connection=SparkConnection(session),
+            connection=connection,
             source=CATALOG,
             schema=".".join(table.namespace),
             table=table.name,
@@ -72,3 +73,8 @@ def spark_relation(
             masked=masked,
             keys=tuple(keys),
         )
+        # Whoever audited took it for an error of a check, which would be a verdict.
+        if connection.lost:
+            raise EngineUnavailableError(
+                f"Spark went away in the audit: {connection.lost[0]}", where=str(table)
+            )

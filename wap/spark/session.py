@@ -24,6 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from checks.spark import is_gone
 from wap.errors import EngineError, EngineUnavailableError, NotInstalledError
 from wap.settings import SparkSection
 from wap.spark.jars import AWS, ICEBERG, SQLITE, jar_paths
@@ -205,13 +206,7 @@ def _ours(exc: Exception, where: str) -> EngineError | None:
     if module not in ("pyspark", "py4j", "grpc") and not isinstance(exc, ConnectionError):
         return None
     said = _said(exc)
-    gone = ("Py4JNetworkError", "_InactiveRpcError", "_MultiThreadedRendezvous", "RetriesExceeded")
-    if (
-        type(exc).__name__ in gone
-        or isinstance(exc, ConnectionError)
-        or "UNAVAILABLE" in str(exc)
-        or "stopped SparkContext" in said
-    ):
+    if is_gone(exc):
         return EngineUnavailableError(
             f"Spark does not answer: {said}", where=where, hint="see spark.log in the state folder"
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from py4j.protocol import Py4JNetworkError
+from pyspark.errors import AnalysisException
 
-from checks.spark import SparkRefusalError, spark_quoted, to_spark, translated
+from checks.spark import SparkConnection, SparkRefusalError, spark_quoted, to_spark, translated
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,21 @@ def test_every_sql_text_of_a_contract_is_translated_and_nothing_else():
 
 def test_names_are_quoted_whatever_is_in_them():
     assert spark_quoted("a`b") == "`a``b`"
+
+
+class Away:
+    """A session whose driver was killed: what py4j raises then, or what a bad query does."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def sql(self, text: str):
+        raise self.error
+
+
+def test_spark_that_goes_away_is_told_from_a_query_that_fails():
+    for error, lost in ((Py4JNetworkError("closed"), 1), (AnalysisException("no column"), 0)):
+        connection = SparkConnection(Away(error))
+        with pytest.raises(SparkRefusalError):
+            connection.execute("SELECT 1")
+        assert len(connection.lost) == lost
