@@ -48,11 +48,10 @@ checks:
 """
 
 
-def stage(root: Path, engine, table: pa.Table, run: str = "run-1"):
+def stage(root: Path, engine, table: pa.Table, run: str = "run-1", **properties: str):
     """A table of a SQLite catalog with one run's rows on a branch."""
-    catalog = open_catalog(
-        "sqlite", "lake", {"uri": f"sqlite:///{root}/lake.db", "warehouse": f"{root}/warehouse"}
-    )
+    own = {"uri": f"sqlite:///{root}/lake.db", "warehouse": f"{root}/warehouse"}
+    catalog = open_catalog("sqlite", "lake", {**own, **properties})
     (root / "in").mkdir(exist_ok=True)
     pq.write_table(table, root / "in" / "in.parquet")
     source = Project(root / "in").source("in.parquet", "parquet")
@@ -144,6 +143,23 @@ def test_the_same_by_url(spark_connect, tmp_path):
     facts = [[(r.name, r.outcome, r.measured, r.failing_rows) for r in one]
              for one in (results, here)]  # fmt: skip
     assert facts[0] == facts[1]
+
+
+def test_the_same_in_s3(spark, seaweedfs, tmp_path):
+    """Iceberg's own FileIO for S3, with the settings and keys that pyiceberg has."""
+    bucket = seaweedfs.bucket()
+    properties = {**seaweedfs.properties, "warehouse": f"s3://{bucket}/warehouse"}
+    table = pa.Table.from_pylist(rows(300), TYPES)
+    engine = SparkEngine(spark, ArrowEngine())
+    catalog, staged = stage(tmp_path, engine, table, **properties)
+    results = audited(partial(spark_relation, spark=spark), catalog, staged, tmp_path / "tmp")
+    here = audited(audit_relation, catalog, staged, tmp_path / "tmp")
+    facts = [[(r.name, r.outcome, r.measured, r.failing_rows) for r in one]
+             for one in (results, here)]  # fmt: skip
+    assert facts[0] == facts[1]
+    assert not [key for key in seaweedfs.keys(bucket) if "scratch-" in key]
+    catalog.drop(Branch.of_run("run-1"), TABLE)
+    assert seaweedfs.keys(bucket) == set()
 
 
 def test_a_server_that_does_not_answer_is_tried_again(tmp_path):

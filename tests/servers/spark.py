@@ -32,7 +32,8 @@ def local_spark(folder: Path) -> Spark:
     """A driver on two threads; nothing is started yet."""
     need_java()
     conf = {"spark.sql.shuffle.partitions": "2", "spark.default.parallelism": "2"}
-    return Spark(SparkSection(master="local[2]", memory="1GB", conf=conf), folder)
+    # With what S3 needs, so that one driver serves all tests.
+    return Spark(SparkSection(master="local[2]", memory="1GB", conf=conf), folder, "s3://any")
 
 
 class SparkConnect:
