@@ -14,6 +14,7 @@ from tests.servers.iceberg_rest import IcebergRest
 from tests.servers.nessie import Nessie
 from tests.servers.postgres import Postgres
 from tests.servers.seaweedfs import SeaweedFS
+from tests.servers.spark import SparkConnect, local_spark
 from tests.servers.temporal import Temporal
 
 
@@ -70,6 +71,23 @@ def server_mode(issuer: Issuer):
         running(Path(folder), issuer) as servers,
     ):
         yield servers
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory):
+    """Spark with a driver of our own; started when something is first asked of it."""
+    one = local_spark(tmp_path_factory.mktemp("spark"))
+    yield one
+    one.stop()
+
+
+@pytest.fixture(scope="session")
+def spark_connect(tmp_path_factory: pytest.TempPathFactory):
+    """A Spark Connect server; ``spark_connect.remote`` is its URL."""
+    server = SparkConnect(tmp_path_factory.mktemp("spark-connect"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from wap.errors import WapError
 from wap.model import Value
 from wap.project import Project
 from wap.queues import ROLES, is_served
-from wap.sources.base import Counts, SqlStream
+from wap.sources.base import Counts, Split, SqlStream
 from wap.worker import open_activities
 
 ROWS = 3
@@ -42,6 +42,7 @@ class _Probe:
         self.schema = schema
         self.counts = Counts(read=ROWS)
         self.sql: SqlStream | None = None
+        self.split: Split | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pydict({"id": list(range(ROWS))}, schema=self.schema)

@@ -63,6 +63,10 @@ class EngineError(WapError):
     """The engine could not write the batch."""
 
 
+class EngineUnavailableError(EngineError):
+    """The engine's servers do not answer now: try again."""
+
+
 class LedgerError(WapError):
     """The ledger's database cannot be used."""
 

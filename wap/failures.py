@@ -18,6 +18,7 @@ RETRIED = frozenset(
     {
         "AuditorUnavailableError",
         "CatalogUnavailableError",
+        "EngineUnavailableError",
         "LedgerUnavailableError",
         "LineageUnavailableError",
         "SourceUnavailableError",

@@ -27,6 +27,7 @@ from wap.settings import (
     MetricsSection,
     RunsSection,
     Settings,
+    SparkSection,
     TemporalSection,
     WorkerSection,
 )
@@ -125,6 +126,11 @@ class Project:
     def engine(self) -> EngineSection:
         """The settings under ``[engine]``."""
         return self.settings.engine
+
+    @property
+    def spark(self) -> SparkSection:
+        """The settings under ``[spark]``."""
+        return self.settings.spark
 
     @property
     def audit(self) -> AuditSection:

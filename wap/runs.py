@@ -9,6 +9,7 @@ import shutil
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,6 +34,7 @@ class PinnedPlan(BaseModel):
         source_columns: the input's own columns with their types.
         since: the published cursor the plan was made against.
         before: main's snapshot then; None when the table is new.
+        engine: what writes and audits it.
         refused: why the batch does not fit the table; the later steps are not run then.
         differences: what does not fit, one line each.
     """
@@ -49,6 +51,7 @@ class PinnedPlan(BaseModel):
     source_columns: tuple[ColumnFact, ...] = ()
     since: Cursor | None = None
     before: int | None = None
+    engine: Literal["arrow", "spark"] = "arrow"
     refused: str | None = None
     differences: tuple[str, ...] = ()
 

@@ -237,6 +237,23 @@ class EngineSection(Section):
     """Budget for rows on their way, as text: `400MB`."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """How many write at once; by default as many as there are processors."""
+    spark_from: Bytes | None = None
+    """Input of so many bytes (`10GB`), before decompression, is taken by Spark; none: never."""
+
+
+class SparkSection(Section):
+    """Spark, for pipelines with `engine: spark` and for large input; nothing starts before."""
+
+    master: str = Field(default="local[*]", pattern=r"^(local(\[(\*|[1-9]\d*)\])?|spark://\S+)$")
+    """Where our own driver runs its tasks: `local[*]`, or a standalone master `spark://host:7077`."""
+    remote: str | None = Field(default=None, repr=False, pattern=r"^sc://\S+$")
+    """A Spark Connect server, `sc://host:15002`, in place of a driver of our own."""
+    memory: Bytes = 1_000_000_000
+    """Heap of the driver, and of each executor: `4GB`."""
+    jars: list[str] = Field(default_factory=list)
+    """Paths of jars; one of a needed jar's name takes the place of the one that is fetched."""
+    conf: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Further settings of Spark for a driver of our own."""
 
 
 class AuditSection(Section):
@@ -262,4 +279,5 @@ class Settings(Section):
     runs: RunsSection = RunsSection()
     metrics: MetricsSection = MetricsSection()
     engine: EngineSection = EngineSection()
+    spark: SparkSection = SparkSection()
     audit: AuditSection = AuditSection()

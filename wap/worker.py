@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -15,16 +16,19 @@ from temporalio.worker import Worker
 from catalog import open_catalog
 from catalog.base import BranchCatalog
 from checks.soda import SodaAuditor
-from wap.activities import Activities
+from wap.activities import Activities, SparkPorts
 from wap.attempts import AttemptInterceptor
 from wap.builds import build_of, deployment_of
 from wap.drill import crash_from
 from wap.engines.arrow import ArrowEngine
+from wap.engines.spark import SparkEngine
 from wap.homes import open_home
 from wap.ledger import open_ledger
 from wap.ledger.base import Ledger
 from wap.lineage import open_lineage
 from wap.project import Project
+from wap.spark.relations import spark_relation
+from wap.spark.session import Spark
 from wap.workflow import WriteAuditPublish
 
 #: Short steps of many runs may overlap; rows are streamed, so memory grows by budget only.
@@ -58,19 +62,31 @@ def open_ports(project: Project) -> Iterator[Ports]:
 @contextmanager
 def open_activities(project: Project) -> Iterator[Activities]:
     """The steps of a project over its configured adapters."""
-    with open_ports(project) as ports:
+    with open_ports(project) as ports, _spark(project) as spark:
+        arrow = ArrowEngine(
+            memory_budget=project.engine.memory, temp_directory=project.state / "tmp"
+        )
         yield Activities(
             project=project,
             catalog=ports.catalog,
             ledger=ports.ledger,
-            engine=ArrowEngine(
-                memory_budget=project.engine.memory, temp_directory=project.state / "tmp"
-            ),
+            engine=arrow,
+            spark=SparkPorts(SparkEngine(spark, arrow), partial(spark_relation, spark=spark)),
             auditor=SodaAuditor(sample_rows=project.audit.sample_rows),
             lineage=open_lineage(project.lineage, project.root),
             home=open_home(project),
             memory_limit=project.audit.memory,
         )
+
+
+@contextmanager
+def _spark(project: Project) -> Iterator[Spark]:
+    """Spark as the project says, started by the first run that needs it."""
+    spark = Spark(project.spark, project.state, project.catalog.warehouse)
+    try:
+        yield spark
+    finally:
+        spark.stop()
 
 
 def make_worker(

@@ -21,6 +21,8 @@ _remote = guards_of("wap/remote_files.py", "tests/unit/wap/test_remote_files.py"
 _runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
 _access = guards_of("wap/access.py", "tests/unit/wap/test_access.py")
 
+_tasks = guards_of("wap/spark/tasks.py", "tests/unit/wap/spark/test_tasks.py")
+
 _CANCEL = "test_cancel_in_a_step_rolls_back_even_if_the_step_never_hears_of_it"
 _SAVE = "    folder.save_books(number, books)\n"
 _COMMIT = """\
@@ -352,5 +354,23 @@ GUARDS: tuple[Guard, ...] = (
         'return Report.from_json(self._read("report.json"), digest=digest)',
         'return Report.from_json(self._read("report.json"))',
         "test_another_audits_report_is_not_taken",
+    ),
+    _tasks(
+        "a part of the input that Spark lost",
+        "if sorted(found) != list(range(count)):",
+        "if False:",
+        "test_a_part_that_is_lost_is_an_error",
+    ),
+    _tasks(
+        "a part that Spark read twice, and not to the same rows",
+        "if found.setdefault(books.part, books) != books:",
+        "if found.setdefault(books.part, books) is None:",
+        "test_a_part_that_reads_otherwise_the_second_time_is_an_error",
+    ),
+    _tasks(
+        "a part that ended in an error",
+        "if books.error is not None:",
+        "if False:",
+        "test_what_ended_a_part_is_raised_here",
     ),
 )
