@@ -42,9 +42,13 @@ if TYPE_CHECKING:
 
 #: Kind of catalog → module and function that opens it, and the extra it needs ("": none).
 _KINDS = {
+    "glue": ("catalog.glue", "open_glue", "glue"),
+    "hive": ("catalog.hive", "open_hive", "hive"),
     "memory": ("catalog.memory", "open_memory", ""),
     "nessie": ("catalog.nessie", "open_nessie", "nessie"),
-    "sqlite": ("catalog.sql", "open_sqlite", ""),
+    "postgres": ("catalog.postgres", "open_postgres", "postgres"),
+    "rest": ("catalog.rest", "open_rest", ""),
+    "sqlite": ("catalog.sqlite", "open_sqlite", ""),
 }
 #: Names of the port; importing them costs a second of pyiceberg, so it waits until one is used.
 _PORT = frozenset({"BranchCatalog", "Change", "Published", "Scan", "Staging", "TableShape"})
@@ -54,11 +58,13 @@ def open_catalog(kind: str, name: str, properties: Mapping[str, str]) -> BranchC
     """Open a catalog.
 
     Args:
-        kind: ``sqlite``, ``nessie`` or, for tests and trials, ``memory``.
+        kind: ``sqlite``, ``postgres``, ``rest``, ``glue``, ``hive``, ``nessie`` or, for tests and
+            trials, ``memory``.
         name: the catalog's own name; projects that share a database use different ones.
-        properties: ``sqlite``: ``uri`` (``sqlite:///…``), ``warehouse`` (path or URL), and any of
-            pyiceberg's own; ``nessie``: ``uri`` (``http://host:19120/api/v2``), ``warehouse``,
-            ``token`` and any of FileIO's; ``memory``: ``warehouse``.
+        properties: ``warehouse`` (path or URL; ``rest``: the server's name for it, by choice),
+            ``uri`` where the kind has one (``sqlite:///…``, ``postgresql://…``, ``https://…``,
+            ``thrift://…``; Nessie's ``http://host:19120/api/v2``), its ``token``
+            where it wants one, and any of pyiceberg's own.
 
     Raises:
         CatalogConfigError: an unknown kind, or a property is missing or wrong.
@@ -86,6 +92,10 @@ def _prepared(kind: str, properties: Mapping[str, str]) -> Mapping[str, str]:
         return properties
     prepared: Callable[[Mapping[str, str]], Mapping[str, str]]
     prepared = import_module("catalog.file_io").prepared
+    if kind == "rest":
+        # The server may hand out keys table by table, so there is nothing to prove yet.
+        told = {key: value for key, value in properties.items() if key != "warehouse"}
+        return {**properties, **prepared(told)}
     return prepared(properties)
 
 

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
+    CommitStateUnknownException,
     NamespaceAlreadyExistsError,
     NoSuchTableError,
     TableAlreadyExistsError,
@@ -33,6 +34,8 @@ TRIES = 60
 #: So often while the catalog does not answer; each may already have waited out a timeout.
 UNANSWERED_TRIES = 3
 _LONGEST_WAIT = 0.1  # seconds
+#: What pyiceberg says where a rename is two calls and the second of them failed.
+_HALF_RENAMED = "Failed to drop old table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,13 @@ class Committer(ABC):
 
     Attributes:
         atomic_groups: takes several proposals at once.
+        new_in_groups: and some of them may give a table its name.
         serial: a commit fails when *anything* in the table changed since it was loaded, not
             only what the requirements name.
     """
 
     atomic_groups: bool
+    new_in_groups: bool
     serial: bool
 
     @abstractmethod
@@ -103,7 +108,10 @@ class PortableCommitter(Committer):
     """Commits one table over the public interface that every pyiceberg catalog has."""
 
     atomic_groups = False
+    new_in_groups = False
     serial = False
+    #: Whether old metadata files are deleted here; a catalog server may do so itself.
+    trims = True
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -119,16 +127,23 @@ class PortableCommitter(Committer):
             response = self._catalog.commit_table(
                 proposal.table, proposal.all_requirements, proposal.updates
             )
-            trim_metadata(proposal.table.io, proposal.table.metadata, response.metadata)
+            if self.trims:
+                trim_metadata(proposal.table.io, proposal.table.metadata, response.metadata)
         if proposal.rename_to is not None:
             self._rename(proposal.table.name(), proposal.rename_to)
 
     def _rename(self, old: tuple[str, ...], new: tuple[str, ...]) -> None:
         ensure_namespace(self._catalog, new[:-1])
+        # Whoever drops the last other staged table may take the namespace from under this one.
+        ensure_namespace(self._catalog, old[:-1])
         try:
             self._catalog.rename_table(old, new)
         except (TableAlreadyExistsError, NoSuchTableError) as exc:
             raise CommitFailedException(f"cannot rename to {'.'.join(new)}: {exc}") from exc
+        except ValueError as exc:
+            if not str(exc).startswith(_HALF_RENAMED):
+                raise
+            raise CommitStateUnknownException(str(exc)) from exc
 
 
 def ensure_namespace(catalog: Catalog, namespace: tuple[str, ...]) -> None:

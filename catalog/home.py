@@ -22,6 +22,7 @@ from catalog.errors import (
     UnsupportedError,
 )
 from catalog.places import Place, place_in
+from catalog.properties import is_location
 from catalog.refs import Branch, TableName
 
 _FORMAT = 2
@@ -46,8 +47,12 @@ class Home(ABC):
 
     @property
     def warehouse(self) -> str | None:
-        """Root of new tables' locations; None: the catalog chooses."""
-        return self.catalog.properties.get("warehouse")
+        """Root of new tables' locations; None: the catalog chooses, and tells where afterwards.
+
+        A server may know its warehouses by names; then the property is no location.
+        """
+        found = self.catalog.properties.get("warehouse", "")
+        return found if is_location(found) or found.startswith("/") else None
 
     @contextmanager
     def serial(self, tables: Iterable[TableName]) -> Iterator[None]:

@@ -28,6 +28,11 @@ class NativeCatalog(TableCatalog):
         self._home = NativeHome(catalog, committer or PortableCommitter(catalog))
         super().__init__(catalog.name, self._home)
 
+    @property
+    def committer(self) -> Committer:
+        """What swaps metadata in."""
+        return self._home.committer
+
     def branches(self) -> list[BranchState]:
         """See the port."""
         with translated(f"catalog {self.name}"):

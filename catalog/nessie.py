@@ -11,7 +11,7 @@ from catalog.nessie_api import Api
 from catalog.nessie_commits import NessieCommitter
 from catalog.nessie_home import NessieHome
 from catalog.nessie_tables import PointerCatalog
-from catalog.properties import needed, warehouse_of
+from catalog.properties import needed, warehouse_location
 from catalog.refs import AuditedHead, Branch, BranchState, Dropped, Snapshot, TableName
 from catalog.tables import TableCatalog
 from catalog.vendor import translated
@@ -72,7 +72,7 @@ def open_nessie(name: str, properties: Mapping[str, str]) -> NessieCatalog:
         CatalogUnavailableError: the server does not answer.
     """
     uri = needed(properties, "uri")
-    warehouse = warehouse_of(needed(properties, "warehouse"))
+    warehouse = warehouse_location(needed(properties, "warehouse"))
     others = {k: v for k, v in properties.items() if k not in _SERVERS_OWN}
     with translated(f"catalog {name}"):
         api = Api(uri, properties.get("token"))

@@ -25,8 +25,6 @@ from catalog.refs import MAIN
 VERSION: Final = 2
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _PAGE = 100
-#: Nessie answers its Iceberg REST clients with this property.
-_NESSIE_REST = "nessie.is-nessie-catalog"
 
 Key = tuple[str, ...]
 Content = Mapping[str, Any]
@@ -83,18 +81,6 @@ class Entry:
 
     properties: Mapping[str, str]
     keys: tuple[Key, ...]
-
-
-def is_nessie_rest(properties: Mapping[str, str]) -> bool:
-    """Whether an Iceberg REST catalog is Nessie's own, by the properties its server sent.
-
-    Nessie's Iceberg REST keeps one snapshot of a table and no ref but main: a write to another
-    ref replaces what main shows. So nobody may stage on native branches there.
-
-    Args:
-        properties: of pyiceberg's ``RestCatalog`` once it is open.
-    """
-    return str(properties.get(_NESSIE_REST, "")).lower() == "true"
 
 
 #: What an answer means, by its status and Nessie's code; None: whatever the code.

@@ -42,6 +42,7 @@ class NessieCommitter(Committer):
     """Points the key of a table to a new metadata file; publishes several keys by one merge."""
 
     atomic_groups = True
+    new_in_groups = True
     serial = True
 
     def __init__(self, catalog: PointerCatalog) -> None:

@@ -1,18 +1,22 @@
-"""The properties a catalog is opened with: those it needs, and the warehouse's location."""
+"""What every kind of catalog asks of its properties, and how it says what is wrong with them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from sqlalchemy import make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
+
 from catalog.errors import CatalogConfigError
 
 
 def needed(properties: Mapping[str, str], key: str) -> str:
-    """A property that has to be there.
+    """A property that must be there.
 
     Raises:
-        CatalogConfigError: it is not.
+        CatalogConfigError: it is missing or empty.
     """
     value = properties.get(key, "").strip()
     if not value:
@@ -22,13 +26,25 @@ def needed(properties: Mapping[str, str], key: str) -> str:
     return value
 
 
-def warehouse_of(location: str) -> str:
+def database_url(text: str, hint: str) -> URL:
+    """A database's URL, read.
+
+    Raises:
+        CatalogConfigError: it is none; the message does not quote it, it may hold a password.
+    """
+    try:
+        return make_url(text)
+    except (ArgumentError, ValueError) as exc:
+        raise CatalogConfigError("the catalog's uri is not a database URL", hint=hint) from exc
+
+
+def warehouse_location(location: str) -> str:
     """The warehouse's location; a local path is made absolute, and stays without a scheme.
 
     Raises:
-        CatalogConfigError: pyiceberg could not read below it.
+        CatalogConfigError: a URL that pyiceberg would cut.
     """
-    if "://" not in location and not location.startswith("file:"):
+    if not is_location(location):
         return str(Path(location).absolute())
     if any(c in location for c in "#?"):
         raise CatalogConfigError(
@@ -37,3 +53,8 @@ def warehouse_of(location: str) -> str:
             hint="give a local warehouse as a plain path",
         )
     return location.rstrip("/")
+
+
+def is_location(text: str) -> bool:
+    """Whether a warehouse is said by a URL: not by a path, nor by a name that a server knows."""
+    return "://" in text or text.startswith("file:")

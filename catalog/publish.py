@@ -31,6 +31,7 @@ def publish(home: NativeHome, heads: Sequence[AuditedHead]) -> list[Snapshot]:
                 done.append(found)
             else:
                 proposals.append(_proposal(home, head, visible))
+        _check_new(home, proposals)
         return proposals or Done(done)
 
     with home.serial([h.table for h in heads]):
@@ -58,6 +59,17 @@ def check_group(home: Home, heads: Sequence[AuditedHead]) -> None:
         )
     if len({h.table for h in heads}) != len(heads):
         raise UnsupportedError("one table cannot be published twice in one step")
+
+
+def _check_new(home: Home, proposals: Sequence[Proposal]) -> None:
+    """Refuse a name among a group's moves where the catalog gives names one by one."""
+    new = [p.rename_to for p in proposals if p.rename_to is not None]
+    if len(proposals) > 1 and new and not home.committer.new_in_groups:
+        raise UnsupportedError(
+            "this catalog cannot publish a new table in one step with others",
+            where=", ".join(".".join(name) for name in new),
+            hint="publish it by itself first; from then on it can be part of the group",
+        )
 
 
 def published_seal(visible: Table | None, audited: AuditedHead) -> Snapshot | None:

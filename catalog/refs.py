@@ -266,6 +266,7 @@ class Capabilities:
 
     Attributes:
         atomic_groups: several tables can be published in one step.
+        new_in_groups: tables that are published for the first time can be among them.
         staged_schema: a new column stays invisible on main until publish.
         rollback: main can be moved back to an earlier sealed snapshot.
     """
@@ -273,3 +274,4 @@ class Capabilities:
     atomic_groups: bool
     staged_schema: bool
     rollback: bool
+    new_in_groups: bool = True

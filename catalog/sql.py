@@ -1,30 +1,22 @@
-"""SQL catalogs: opening one, and committing several tables in one database transaction."""
+"""SQL catalogs: committing several tables in one database transaction."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import IcebergNamespaceProperties, IcebergTables, SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.table import StagedTable, Table
-from sqlalchemy import exists, insert, make_url, select, text, update
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy import exists, insert, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from catalog import iceberg
 from catalog.commits import Committer, Proposal, delete_quietly, trim_metadata
-from catalog.errors import CatalogConfigError
 from catalog.known import KnownMetadata
-from catalog.native import NativeCatalog
-from catalog.properties import needed, warehouse_of
-from catalog.vendor import translated
-
-_LOCK_SECONDS = "30"
+from catalog.vendor import is_undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +47,7 @@ class SqlCommitter(Committer):
     """Swaps metadata locations and names of any number of tables in one transaction."""
 
     atomic_groups = True
+    new_in_groups = True
     serial = True
 
     def __init__(self, catalog: SqlCatalog) -> None:
@@ -93,11 +86,17 @@ class SqlCommitter(Committer):
                 for proposal in proposals:
                     swaps.append(self._stage(proposal))  # noqa: PERF401 - kept when one fails
                 self._swap(session, swaps)
-            except Exception:
-                for swap in swaps:
-                    _delete_staged(swap.staged, swap.old_location)
-                raise
-            session.commit()
+            except Exception as exc:
+                _delete_all_staged(swaps)
+                raise (_lost(exc) or exc) from exc
+            try:
+                session.commit()
+            except DBAPIError as exc:
+                lost = _lost(exc)
+                if lost is None:
+                    raise
+                _delete_all_staged(swaps)
+                raise lost from exc
         for swap in swaps:
             self._known.put(swap.new_location, swap.staged.metadata, swap.proposal.table.io)
             trim_metadata(swap.staged.io, swap.proposal.table.metadata, swap.staged.metadata)
@@ -115,13 +114,12 @@ class SqlCommitter(Committer):
         return _Swap(p, staged)
 
     def _swap(self, session: Session, swaps: Sequence[_Swap]) -> None:
-        try:
-            # In one order everywhere, so that two groups cannot wait for each other.
-            for swap in sorted(swaps, key=lambda s: s.old_name):
-                self._swap_row(session, swap)
-                self._add_namespace(session, swap.new_name[:-1])
-        except IntegrityError as exc:
-            raise CommitFailedException(f"a name is taken: {exc.orig}") from exc
+        # In one order everywhere, so that two groups cannot wait for each other: they meet in the
+        # namespaces and in the names that tables get, never in a name that only one run knows.
+        for namespace in sorted({swap.new_name[:-1] for swap in swaps}):
+            self._add_namespace(session, namespace)
+        for swap in sorted(swaps, key=lambda s: s.new_name):
+            self._swap_row(session, swap)
 
     def _swap_row(self, session: Session, swap: _Swap) -> None:
         namespace = Catalog.namespace_to_string(swap.old_name[:-1])
@@ -161,59 +159,20 @@ class SqlCommitter(Committer):
             )
 
 
+def _lost(exc: Exception) -> CommitFailedException | None:
+    """The lost race that a database's error stands for: its transaction is undone for certain."""
+    if isinstance(exc, IntegrityError):
+        return CommitFailedException(f"a name is taken: {exc.orig}")
+    if isinstance(exc, DBAPIError) and is_undone(exc):
+        return CommitFailedException(f"the database undid the transaction: {exc.orig}")
+    return None
+
+
+def _delete_all_staged(swaps: Sequence[_Swap]) -> None:
+    for swap in swaps:
+        _delete_staged(swap.staged, swap.old_location)
+
+
 def _delete_staged(staged: StagedTable, current_location: str) -> None:
     if staged.metadata_location != current_location:
         delete_quietly(staged.io, staged.metadata_location)
-
-
-def open_sqlite(name: str, properties: Mapping[str, str]) -> NativeCatalog:
-    """A catalog in a SQLite file with a warehouse on local disk or behind any FileIO.
-
-    Args:
-        name: the catalog's name inside the database.
-        properties: ``uri`` (``sqlite:///…``), ``warehouse``, and any of pyiceberg's own.
-
-    Raises:
-        CatalogConfigError: a property is missing or cannot be used.
-    """
-    url = _sqlite_url(needed(properties, "uri"))
-    warehouse = warehouse_of(needed(properties, "warehouse"))
-    with translated(f"catalog {name}"):
-        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
-        uri = url.render_as_string(hide_password=False)
-        catalog = _connect(name, {**properties, "uri": uri, "warehouse": warehouse})
-    return NativeCatalog(catalog, SqlCommitter(catalog))
-
-
-def _connect(name: str, properties: Mapping[str, str]) -> SqlCatalog:
-    """Open, again when another process makes the tables or switches the journal right now."""
-    for wait in (0.05, 0.1, 0.2, 0.4, 0.8):
-        try:
-            return _try_to_connect(name, properties)
-        except DBAPIError as exc:
-            if not any(t in str(exc.orig) for t in ("already exists", "locked")):
-                raise
-            time.sleep(wait)
-    return _try_to_connect(name, properties)
-
-
-def _try_to_connect(name: str, properties: Mapping[str, str]) -> SqlCatalog:
-    catalog = SqlCatalog(name, **properties)
-    with catalog.engine.connect() as connection:
-        # Persistent: readers and the one writer then do not lock each other out. SQLite waits
-        # for no lock when it switches, so it is asked to only where it has to.
-        if connection.execute(text("PRAGMA journal_mode")).scalar() != "wal":
-            connection.execute(text("PRAGMA journal_mode=WAL"))
-    return catalog
-
-
-def _sqlite_url(text_: str) -> URL:
-    hint = "write uri = sqlite:////absolute/path/catalog.db"
-    try:
-        url = make_url(text_)
-    except ArgumentError as exc:
-        raise CatalogConfigError("the catalog's uri is not a database URL", hint=hint) from exc
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
-        raise CatalogConfigError("the catalog's uri is not a SQLite file", hint=hint)
-    url = url.set(database=str(Path(str(url.database)).absolute()))
-    return url.update_query_dict({"timeout": _LOCK_SECONDS}) if "timeout" not in url.query else url

@@ -24,7 +24,10 @@ class TableCatalog(BranchCatalog):
         """
         self.name = name
         self.capabilities = Capabilities(
-            atomic_groups=home.committer.atomic_groups, staged_schema=True, rollback=True
+            atomic_groups=home.committer.atomic_groups,
+            new_in_groups=home.committer.new_in_groups,
+            staged_schema=True,
+            rollback=True,
         )
         self._tables = home
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pyiceberg.exceptions import NamespaceNotEmptyError, NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.io import FileIO
@@ -15,6 +16,8 @@ from catalog.history import head_of, is_bootstrap
 from catalog.home import NativeHome
 from catalog.refs import MAIN, Branch, TableName
 
+_METADATA = ".metadata.json"
+
 
 def delete_hidden(home: NativeHome, branch: Branch, name: TableName) -> tuple[int, int]:
     """Remove a staged new table: its entry in the catalog, then every file of it.
@@ -22,20 +25,36 @@ def delete_hidden(home: NativeHome, branch: Branch, name: TableName) -> tuple[in
     Data files that a branch of the visible table took over stay. Returns files and bytes deleted.
     """
     hidden = home.hidden(branch, name)
+    if hidden is not None and _is_published(home, name, hidden):
+        _drop_entry(home, hidden)
+        return 0, 0
     location = _hidden_location(home, branch, name, hidden)
+    count = size = 0
     if hidden is not None:
-        _unpublish(home, hidden)
+        _unpublish(home, name, hidden, branch)
+        if home.warehouse is None:
+            # Nobody finds the files once the entry is gone: all but its metadata go before it.
+            _abort_uploads(hidden.io, hidden.location(), branch)
+            count, size = _delete_location(
+                home, name, hidden.location(), hidden.io, hidden, data_only=True
+            )
         try:
             home.catalog.drop_table(hidden.name())
         except NoSuchTableError:
             # Published or dropped this moment; what is there now decides what may be deleted.
+            _take_back_name(home, name, hidden)
             hidden = None
     _drop_staging_namespace(home)
-    if location is None:
-        return 0, 0
-    io = hidden.io if hidden is not None else home.file_io(location)
+    if location is not None:
+        io = hidden.io if hidden is not None else home.file_io(location)
+        _abort_uploads(io, location, branch)
+        more = _delete_location(home, name, location, io, hidden)
+        count, size = count + more[0], size + more[1]
+    return count, size
+
+
+def _abort_uploads(io: FileIO, location: str, branch: Branch) -> None:
     storage.abort_uploads(io, f"{location.rstrip('/')}/data/{branch.run_id}/")
-    return _delete_location(home, name, location, io, hidden)
 
 
 def _hidden_location(
@@ -46,7 +65,22 @@ def _hidden_location(
     return naming.new_location(home.warehouse, branch, name) if home.warehouse else None
 
 
-def _unpublish(home: NativeHome, hidden: Table) -> None:
+def _is_published(home: NativeHome, name: TableName, hidden: Table) -> bool:
+    """Whether readers see the same table: its new entry was made and the old one not dropped yet.
+
+    So it is between the two calls of a rename on Glue. The files are the published table's.
+    """
+    visible = home.visible(name)
+    return visible is not None and visible.metadata.table_uuid == hidden.metadata.table_uuid
+
+
+def _drop_entry(home: NativeHome, hidden: Table) -> None:
+    with suppress(NoSuchTableError):
+        home.catalog.drop_table(hidden.name())
+    _drop_staging_namespace(home)
+
+
+def _unpublish(home: NativeHome, name: TableName, hidden: Table, branch: Branch) -> None:
     """Take main back to the bootstrap where a publish died before the rename.
 
     With the older metadata files gone, the location says for good that it was never published.
@@ -60,8 +94,14 @@ def _unpublish(home: NativeHome, hidden: Table) -> None:
         main = head_of(table.metadata, MAIN)
         first = next((s for s in table.metadata.snapshots if is_bootstrap(s)), None)
         if main is None or first is None or is_bootstrap(main):
-            for entry in table.metadata.metadata_log:
-                delete_quietly(table.io, entry.metadata_file)
+            ref = table.metadata.refs.get(branch.name)
+            if ref is not None and home.warehouse is None:
+                # Files go before the entry does: no late publish may find them half gone.
+                asserted = moves.ref_is(branch.name, ref.snapshot_id)
+                return [Proposal(table, (asserted,), (moves.remove_ref(branch.name),))]
+            if not _is_published(home, name, table):
+                for entry in table.metadata.metadata_log:
+                    delete_quietly(table.io, entry.metadata_file)
             return Done(None)
         asserted = moves.ref_is(MAIN, main.snapshot_id)
         back = moves.set_branch(MAIN, first)
@@ -70,8 +110,28 @@ def _unpublish(home: NativeHome, hidden: Table) -> None:
     settle(home.committer, decide)
 
 
+def _take_back_name(home: NativeHome, name: TableName, hidden: Table) -> None:
+    """Remove the empty table that a late rename made readers see after main was taken back.
+
+    Where a rename is a call of its own it asserts nothing, so it may come after that.
+    """
+    visible = home.visible(name)
+    if visible is None or visible.metadata.table_uuid != hidden.metadata.table_uuid:
+        return
+    main = head_of(visible.metadata, MAIN)
+    if main is not None and is_bootstrap(main) and set(visible.metadata.refs) == {MAIN}:
+        with suppress(NoSuchTableError):
+            home.catalog.drop_table(name.identifier)
+
+
 def _delete_location(
-    home: NativeHome, name: TableName, location: str, io: FileIO, hidden: Table | None
+    home: NativeHome,
+    name: TableName,
+    location: str,
+    io: FileIO,
+    hidden: Table | None,
+    *,
+    data_only: bool = False,
 ) -> tuple[int, int]:
     found = storage.list_files(io, location)
     visible = home.visible(name)
@@ -86,7 +146,9 @@ def _delete_location(
         used = usage.data_in_use(home, visible, visible.metadata.snapshots, {f.path for f in found})
     doomed = storage.without(found, used)
     # Metadata goes last: without it nobody could tell later that this was never published.
-    doomed.sort(key=lambda f: f.path.endswith(".metadata.json"))
+    doomed.sort(key=lambda f: f.path.endswith(_METADATA))
+    if data_only:
+        doomed = [f for f in doomed if not f.path.endswith(_METADATA)]
     deleted = storage.delete_files(io, location, doomed)
     storage.delete_empty_folder(io, location)
     return deleted
@@ -98,7 +160,7 @@ def _never_published(io: FileIO, location: str, found: Sequence[storage.StoredFi
     Every one, not the newest: a commit that lost its race may have left a file behind it.
     Without a metadata file the answer is no: then the data belongs to another table by now.
     """
-    files = [f.path for f in found if f.path.endswith(".metadata.json")]
+    files = [f.path for f in found if f.path.endswith(_METADATA)]
     root = storage.path_of(io, location)
     for path in files:
         source = io.new_input(location.rstrip("/") + path.removeprefix(root))

@@ -24,6 +24,20 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL_TEXTS = ("disk is full", "no space left")
 _BUSY_TEXTS = ("locked", "busy", "timeout", "timed out", "connection", "could not connect")
+#: PostgreSQL says these while it connects, when psycopg knows no code: asking again is no use.
+_REFUSED_TEXTS = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "not permitted to log in",
+    "failed to resolve host",
+)
+#: Classes of SQLSTATE: connection lost, transaction undone, no resources, lock, shutdown, system.
+_TRANSIENT_STATES = ("08", "40", "53", "55P03", "57", "58")
+_FULL_STATE = "53100"
+#: The database undid the transaction, and says so: serialization failure, deadlock.
+_UNDONE_STATES = ("40001", "40P01")
 _BROKEN_TEXTS = ("malformed", "not a database")
 
 _UNAVAILABLE = (
@@ -34,6 +48,17 @@ _UNAVAILABLE = (
     iceberg.TooManyRequestsError,
     ConnectionError,
     TimeoutError,
+)
+#: The same from clients that are only there where a catalog needs them.
+_UNANSWERED = frozenset(
+    {
+        ("requests.exceptions", "ConnectionError"),
+        ("requests.exceptions", "Timeout"),
+        ("requests.exceptions", "ChunkedEncodingError"),
+        ("botocore.exceptions", "ConnectionError"),
+        ("botocore.exceptions", "HTTPClientError"),
+        ("thrift.transport.TTransport", "TTransportException"),
+    }
 )
 _DENIED_ERRORS = (
     iceberg.UnauthorizedError,
@@ -48,6 +73,9 @@ _UNREADABLE = (
     UnicodeDecodeError,
     EOFError,
 )
+
+_AWS_ERROR = ("botocore.exceptions", "ClientError")
+_AWS_BUSY = ("ThrottlingException", "TooManyRequestsException", "ConcurrentModificationException")
 
 _RETRY = "it is tried again by itself; if this stays, look whether the catalog is up and its disk"
 _WHOLE = "main is untouched; restore the file from a backup, or upgrade this program"
@@ -73,7 +101,7 @@ def translated(where: str) -> Iterator[None]:
 
 def as_ours(exc: Exception, where: str) -> CatalogError | None:
     """The error of ours that says the same, None for a bug that must stay what it is."""
-    if isinstance(exc, _UNAVAILABLE):
+    if isinstance(exc, _UNAVAILABLE) or _is_unanswered(exc):
         return CatalogUnavailableError(_brief(exc), where=where, hint=_RETRY)
     if isinstance(exc, _DENIED_ERRORS):
         hint = "check the catalog's credentials"
@@ -87,11 +115,27 @@ def as_ours(exc: Exception, where: str) -> CatalogError | None:
 
 
 def _of_request(exc: Exception, where: str) -> CatalogError | None:
+    if any((c.__module__, c.__name__) == _AWS_ERROR for c in type(exc).__mro__):
+        return _of_aws(exc, where)
+    if isinstance(exc, ValueError) and "hierarchical namespaces are not supported" in str(exc):
+        hint = "name the table namespace.table, with one namespace"
+        return UnsupportedError("this catalog has no nested namespaces", where=where, hint=hint)
     if isinstance(exc, NotImplementedError):
         return UnsupportedError(_brief(exc), where=where)
     if isinstance(exc, (iceberg.NoSuchTableError, iceberg.NoSuchNamespaceError)):
         return TableNotFoundError(_brief(exc), where=where)
     return None
+
+
+def _of_aws(exc: Exception, where: str) -> CatalogError:
+    # The code is AWS's own word; the message may quote what was sent.
+    answer = getattr(exc, "response", {})
+    code = answer.get("Error", {}).get("Code", "")
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _AWS_BUSY or status >= 500:  # noqa: PLR2004 - all of HTTP's server errors
+        return CatalogUnavailableError(f"AWS says {code}", where=where, hint=_RETRY)
+    hint = "check region, credentials and this role's rights on the catalog and the warehouse"
+    return CatalogConfigError(f"AWS says {code}", where=where, hint=hint)
 
 
 def _of_system(exc: OSError, where: str) -> CatalogError:
@@ -119,7 +163,7 @@ def _of_database(exc: Exception, where: str) -> CatalogError:
     # `orig` is the driver's own message; str(exc) would add the statement and its parameters.
     text = _brief(getattr(exc, "orig", None) or exc)
     lower = text.lower()
-    if any(t in lower for t in _FULL_TEXTS):
+    if _state(exc) == _FULL_STATE or any(t in lower for t in _FULL_TEXTS):
         hint = "free some room and run again; nothing was published"
         return StorageFullError("no room left to write", where=where, hint=hint)
     if any(t in lower for t in _BROKEN_TEXTS):
@@ -134,9 +178,28 @@ def _of_database(exc: Exception, where: str) -> CatalogError:
 def is_transient(exc: BaseException) -> bool:
     """Whether the same call may well succeed a moment later."""
     if _is_database_error(exc):
+        state = _state(exc)
+        if state is not None:
+            return state.startswith(_TRANSIENT_STATES) and state != _FULL_STATE
         text = str(getattr(exc, "orig", None) or exc).lower()
-        return any(t in text for t in _BUSY_TEXTS)
-    return isinstance(exc, _UNAVAILABLE)
+        return any(t in text for t in _BUSY_TEXTS) and not any(t in text for t in _REFUSED_TEXTS)
+    return isinstance(exc, _UNAVAILABLE) or _is_unanswered(exc)
+
+
+def is_undone(exc: BaseException) -> bool:
+    """Whether the database has undone the transaction for certain, for another one's sake."""
+    return _state(exc) in _UNDONE_STATES
+
+
+def _state(exc: BaseException) -> str | None:
+    """SQLSTATE, where the driver knows one; SQLite's does not."""
+    state = getattr(getattr(exc, "orig", None), "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def _is_unanswered(exc: BaseException) -> bool:
+    """Whether an HTTP or RPC call got no answer; told by name, as the clients may be missing."""
+    return any((c.__module__, c.__name__) in _UNANSWERED for c in type(exc).__mro__)
 
 
 def _unreadable(exc: BaseException) -> str:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
-
 from checks.base import Relation
 from checks.conditions import all_of, breaking, looked_at, quoted, view
 from checks.contract import Contract
 from checks.masking import MASK, engine_message, is_masked, mentions, own_columns
 from checks.rules import Rule
+from checks.spark import REFUSALS
 
 #: Rows, columns and characters that a report shows at most.
 ROWS, COLUMNS, CHARACTERS = 5, 12, 80
@@ -38,7 +37,7 @@ def failing_rows(relation: Relation, contract: Contract, rule: Rule, *, rows: in
         cursor = relation.connection.execute(sql)
         names = [column[0] for column in cursor.description]
         found = cursor.fetchall()
-    except duckdb.Error as exc:
+    except REFUSALS as exc:
         reason = engine_message(str(exc), relation.masked)
         return Sampled(note=f"no failing rows can be shown: {reason}")
     if relation.masked and not _names_are_ours(relation, rule):

@@ -1,12 +1,10 @@
-"""``SodaAuditor``: contracts on DuckDB, by Soda, with our own uniqueness and none of its trust."""
+"""``SodaAuditor``: contracts on DuckDB or Spark, by Soda, with our own uniqueness and no trust."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import duckdb
 
 from checks import soda_edge, words
 from checks.base import Audit, Auditor, Relation
@@ -17,6 +15,7 @@ from checks.report import CheckResult, Outcome
 from checks.rules import Rule
 from checks.samples import ROWS, Sampled, failing_rows
 from checks.soda_edge import Finding, Verdict
+from checks.spark import REFUSALS
 from checks.uniqueness import Key, Uniqueness, measure
 
 _OUTCOMES = {"PASSED": Outcome.PASSED, "FAILED": Outcome.FAILED, "WARN": Outcome.WARNED}
@@ -30,7 +29,7 @@ _FAILING = {
 
 @dataclass(frozen=True, slots=True)
 class SodaAuditor(Auditor):
-    """Runs contracts with Soda on the relation's DuckDB connection.
+    """Runs contracts with Soda on the relation's connection.
 
     Soda evaluates every check type but ``duplicate``, which :mod:`checks.uniqueness` counts.
     What Soda says is held against our own reading of the contract: a check too many or too few,
@@ -204,7 +203,7 @@ def _count_keys(
     )
     try:
         found: Uniqueness = measure(relation.connection, key)
-    except duckdb.Error as exc:
+    except REFUSALS as exc:
         reason = engine_message(str(exc), relation.masked)
         return _unknown(rule, relation, reason), f"{rule.relative_path}: {reason}"
     other = None if rule.filter else next(_other_rows(relation, contract, [found.rows]), None)

@@ -6,10 +6,13 @@ documented API, each held by a test in ``tests/unit/checks/test_soda_edge.py``:
 
 - ``ContractVerificationSession.execute`` and ``ContractYamlSource.from_str``;
 - ``DuckDBDataSourceImpl.from_existing_cursor`` and its ``sql_dialect.quote_default``;
+- that ``soda_core`` finds its plug-ins by ``importlib.metadata.entry_points`` as it is imported;
 - ``soda_core.common.logs._ensure_root_capturer`` and ``_RootCapturer``, the ear on the root logger;
 - of a result: ``status.name``, ``get_errors()``, ``check_results``, and of each of these
   ``outcome.name``, ``threshold_value``, ``diagnostic_metric_values`` and ``check.relative_path``;
 - of a schema result the lists of differences, of a freshness result ``max_timestamp_utc``;
+- ``SparkDataFrameDataSourceImpl.from_existing_session``, that it asks through
+  ``data_source_connection.connection.cursor()``, and its ``build_columns_metadata_query_str``;
 - the environment variables ``SODA_CORE_TELEMETRY_ENABLED`` and ``PYTHON_DOTENV_DISABLED``.
 """
 
@@ -17,11 +20,13 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.metadata
 import json
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -30,8 +35,10 @@ from typing import Any
 
 from checks.conditions import quoted
 from checks.errors import AuditorUnavailableError
+from checks.spark import SparkConnection, spark_quoted, translated
 
 LOGGER = "soda"
+_PLUGINS = "soda.plugins.data_source."
 _IMPORTING = threading.Lock()
 #: Soda parses with one YAML parser for the whole process (soda_core/common/yaml.py), which breaks
 #: when two audits overlap: of 60 on 4 threads up to 10 failed with errors of many kinds.
@@ -95,7 +102,8 @@ def _imported() -> SimpleNamespace:
             "soda_core.common.logs",
             "soda_duckdb.common.data_sources.duckdb_data_source",
         )
-        _, contracts, yaml, logs, duckdb = (importlib.import_module(name) for name in names)
+        with _without_plugins():
+            _, contracts, yaml, logs, duckdb = (importlib.import_module(name) for name in names)
         _make_telemetry()
     except ImportError as exc:
         raise AuditorUnavailableError(
@@ -109,6 +117,28 @@ def _imported() -> SimpleNamespace:
         data_source=duckdb.DuckDBDataSourceImpl,
         logs=logs,
     )
+
+
+@contextmanager
+def _without_plugins() -> Iterator[None]:
+    """Soda's adapters are not found: we import the one that we use.
+
+    Else an audit on DuckDB would load every adapter that is installed: soda-sparkdf brings PySpark
+    and Databricks, half of the time again and 25 MB.
+    """
+    found = importlib.metadata.entry_points
+
+    def without(**wanted: Any) -> Any:
+        every: Any = found(**wanted)
+        if isinstance(every, dict):  # Python 3.11, asked for all
+            return type(every)({k: v for k, v in every.items() if not k.startswith(_PLUGINS)})
+        return type(every)(point for point in every if not point.group.startswith(_PLUGINS))
+
+    importlib.metadata.entry_points = without
+    try:
+        yield
+    finally:
+        importlib.metadata.entry_points = found
 
 
 def _make_telemetry() -> ModuleType:
@@ -151,14 +181,17 @@ def _silencers() -> Iterator[str]:
 
 
 def verify(connection: Any, source: str, data: Mapping[str, Any]) -> Verdict:
-    """Run one contract (already proved, variables filled in) on a DuckDB connection."""
+    """Run one contract (already proved, variables filled in) on a relation's connection."""
     soda = api()
-    # JSON is YAML, and says the same to every parser.
-    text = json.dumps(data, ensure_ascii=False, default=str)
     try:
-        tables = soda.data_source.from_existing_cursor(connection, source)
-        # Soda wraps names in quotes and leaves quotes inside them as they are.
-        tables.sql_dialect.quote_default = lambda name: quoted(name) if name else None
+        if isinstance(connection, SparkConnection):
+            tables, data = _spark(connection, source), translated(data)
+        else:
+            tables = soda.data_source.from_existing_cursor(connection, source)
+            # Soda wraps names in quotes and leaves quotes inside them as they are.
+            tables.sql_dialect.quote_default = lambda name: quoted(name) if name else None
+        # JSON is YAML, and says the same to every parser.
+        text = json.dumps(data, ensure_ascii=False, default=str)
         with _RUNNING:
             session = soda.session.execute([soda.source.from_str(text)], data_source_impls=[tables])
         results = session.contract_verification_results
@@ -174,6 +207,27 @@ def verify(connection: Any, source: str, data: Mapping[str, Any]) -> Verdict:
         findings=tuple(_finding(r) for r in result.check_results),
         errors=tuple(str(e) for e in result.get_errors()),
     )
+
+
+def _spark(connection: SparkConnection, source: str) -> Any:
+    """Soda's tables on a Spark session, asked through our own cursor.
+
+    Soda's would freeze the clock of the whole process (freezegun) while Spark answers, heartbeats
+    and time limits of all other threads with it, and count a result by running its query again.
+    """
+    with _IMPORTING, _without_plugins():
+        module = importlib.import_module("soda_sparkdf.common.data_sources.sparkdf_data_source")
+    tables = module.SparkDataFrameDataSourceImpl.from_existing_session(connection.session, source)
+    tables.data_source_connection.connection = connection
+    tables.sql_dialect.quote_default = lambda name: spark_quoted(name) if name else None
+    tables.build_columns_metadata_query_str = _describe
+    return tables
+
+
+def _describe(dataset_prefixes: Sequence[str], dataset_name: str) -> str:
+    """What Soda asks for a table's columns; its own leaves names as they are."""
+    parts = (*dataset_prefixes, dataset_name)
+    return f"DESCRIBE TABLE {'.'.join(map(spark_quoted, parts))}"
 
 
 def _finding(result: Any) -> Finding:

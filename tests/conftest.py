@@ -9,9 +9,13 @@ import pytest
 
 from deploy.make_env import Issuer
 from tests.servers.__main__ import running
+from tests.servers.glue import Glue
+from tests.servers.iceberg_rest import IcebergRest
 from tests.servers.nessie import Nessie
 from tests.servers.postgres import Postgres
 from tests.servers.seaweedfs import SeaweedFS
+from tests.servers.spark import SparkConnect, local_spark
+from tests.servers.temporal import Temporal
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +49,15 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="session")
+def temporal(tmp_path_factory: pytest.TempPathFactory):
+    """A given Temporal server with the namespace ``lake`` and no search attribute of ours."""
+    server = Temporal(tmp_path_factory.mktemp("temporal"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def issuer() -> Issuer:
     """Signs the tokens that Nessie of ``server_mode`` takes."""
     return Issuer()
@@ -58,3 +71,38 @@ def server_mode(issuer: Issuer):
         running(Path(folder), issuer) as servers,
     ):
         yield servers
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory):
+    """Spark with a driver of our own; started when something is first asked of it."""
+    one = local_spark(tmp_path_factory.mktemp("spark"))
+    yield one
+    one.stop()
+
+
+@pytest.fixture(scope="session")
+def spark_connect(tmp_path_factory: pytest.TempPathFactory):
+    """A Spark Connect server; ``spark_connect.remote`` is its URL."""
+    server = SparkConnect(tmp_path_factory.mktemp("spark-connect"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def iceberg_rest(tmp_path_factory: pytest.TempPathFactory):
+    """Iceberg's own REST server; all who use it share its tables."""
+    server = IcebergRest(tmp_path_factory.mktemp("iceberg-rest"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def glue():
+    """AWS Glue, as moto plays it."""
+    server = Glue()
+    server.start()
+    yield server
+    server.stop()

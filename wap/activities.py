@@ -13,16 +13,18 @@ from catalog.errors import RebaseRefusedError
 from catalog.refs import AuditedHead, Branch, Seal, TableName
 from checks.base import Auditor
 from wap import evidence
-from wap.auditing import audit_head, counts_of, reason_of, refusal_reason
+from wap.auditing import RelationOf, audit_head, counts_of, reason_of, refusal_reason
 from wap.closing import close_run, facts_of_run, publish_result, record_refusal
 from wap.declared import declared
 from wap.engines.base import Engine
-from wap.errors import BatchRefusedError
+from wap.errors import BatchRefusedError, ConfigError
+from wap.homes import RunHome
 from wap.ledger.base import Ledger
 from wap.lineage.base import LineageSink
 from wap.model import Rows, RunResult, SnapshotMove, StepFacts
 from wap.planning import advanced, make_plan, said_first, source_of, was_done
 from wap.project import Project
+from wap.relations import audit_relation
 from wap.runs import PinnedPlan, RunFolder
 from wap.sources.base import Source
 from wap.steps import (
@@ -43,6 +45,19 @@ _step = activity.defn(no_thread_cancel_exception=True)
 
 
 @dataclass(frozen=True)
+class SparkPorts:
+    """What carries the rows of runs that Spark takes; nothing is started before one comes.
+
+    Attributes:
+        engine: writes them.
+        relation: opens what an audit of them looks at.
+    """
+
+    engine: Engine
+    relation: RelationOf
+
+
+@dataclass(frozen=True)
 class Activities(Steps):
     """The ports of one project; holds no state of a run."""
 
@@ -52,7 +67,9 @@ class Activities(Steps):
     auditor: Auditor
     ledger: Ledger
     lineage: LineageSink | None
+    home: RunHome
     memory_limit: str = "400MB"
+    spark: SparkPorts | None = None
 
     def all(self) -> list[Callable[..., Any]]:
         """The steps, as a worker takes them."""
@@ -103,7 +120,7 @@ class Activities(Steps):
             staging, books = write_batch(
                 pinned=pinned,
                 source=self._source(run, pinned, rejects=folder.rejects),
-                engine=self.engine,
+                engine=self._spark(pinned).engine if pinned.engine == "spark" else self.engine,
                 catalog=self.catalog,
                 staging=self._staging(run, pinned),
                 folder=folder,
@@ -135,6 +152,9 @@ class Activities(Steps):
             auditor=self.auditor,
             memory_limit=self.memory_limit,
             temp_directory=self.temp_directory,
+            relation_of=self._spark(pinned).relation
+            if pinned.engine == "spark"
+            else audit_relation,
         )
         folder.save_report(report)
         return Audited(
@@ -216,7 +236,7 @@ class Activities(Steps):
 
     @_step
     def close(self, run: RunRef, result: RunResult) -> RunResult:
-        return close_run(run, self._folder(run.run_id), self.project, self.ledger, result)
+        return close_run(run, self.home, self.project, self.ledger, result)
 
     @property
     def temp_directory(self) -> Path:
@@ -231,10 +251,15 @@ class Activities(Steps):
         return None
 
     def _folder(self, run_id: str) -> RunFolder:
-        return RunFolder(self.project.state, run_id)
+        return self.home.folder(run_id)
 
     def _pinned(self, run: RunRef) -> PinnedPlan:
         return self._folder(run.run_id).plan(run.round)
+
+    def _spark(self, pinned: PinnedPlan) -> SparkPorts:
+        if self.spark is None:
+            raise ConfigError("this worker has no Spark", where=pinned.pipeline.name)
+        return self.spark
 
     def _source(self, run: RunRef, pinned: PinnedPlan, rejects: Path | None = None) -> Source:
         return source_of(self.project, pinned.pipeline, run.request, rejects=rejects)

@@ -27,6 +27,7 @@ from checks.errors import ChecksError
 from wap import failures
 from wap.drill import When
 from wap.errors import WapError
+from wap.metrics import step_ended
 from wap.model import StepFacts
 
 #: Beats per second decide how soon a cancel is heard and how live the progress looks.
@@ -88,12 +89,20 @@ class _Inbound(ActivityInboundInterceptor):
         token = _CURRENT.set(attempt)
         beat = asyncio.create_task(_beat(attempt))
         run_id, info = input.args[0].run_id, activity.info()
+        usage, failed = _Usage(), True
         try:
-            with _measured(lambda facts: self._outer.record(run_id, facts)), _translated():
-                self._outer.boundary(info.activity_type, "before", info.attempt)
-                value = await self.next.execute_activity(input)
-                self._outer.boundary(info.activity_type, "after", info.attempt)
-                return value
+            with _translated():
+                try:
+                    self._outer.boundary(info.activity_type, "before", info.attempt)
+                    value = await self.next.execute_activity(input)
+                    self._outer.boundary(info.activity_type, "after", info.attempt)
+                    failed = False
+                    return value
+                finally:
+                    facts = usage.facts()
+                    step_ended(activity.metric_meter(), facts.name, facts.seconds, failed=failed)
+                    # Off the event loop: the run's folder may lie across a network.
+                    await asyncio.to_thread(self._outer.record, run_id, facts)
         finally:
             beat.cancel()
             _CURRENT.reset(token)
@@ -109,26 +118,23 @@ async def _beat(attempt: Attempt) -> None:
         await asyncio.sleep(BEAT_SECONDS)
 
 
-@contextmanager
-def _measured(record: Callable[[StepFacts], None]) -> Iterator[None]:
-    """Measure the attempt; CPU and peak memory are the worker process's own."""
-    began, started_at = time.perf_counter(), datetime.now(UTC)
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    try:
-        yield
-    finally:
-        after = resource.getrusage(resource.RUSAGE_SELF)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+class _Usage:
+    """What an attempt takes; CPU and peak memory are the worker process's own."""
+
+    def __init__(self) -> None:
+        self._began, self._started_at = time.perf_counter(), datetime.now(UTC)
+        self._before = resource.getrusage(resource.RUSAGE_SELF)
+
+    def facts(self) -> StepFacts:
+        before, after = self._before, resource.getrusage(resource.RUSAGE_SELF)
         info = activity.info()
-        record(
-            StepFacts(
-                name=info.activity_type,
-                started_at=started_at,
-                seconds=time.perf_counter() - began,
-                attempts=info.attempt,
-                cpu_seconds=cpu,
-                peak_memory_bytes=after.ru_maxrss * _KIB,
-            )
+        return StepFacts(
+            name=info.activity_type,
+            started_at=self._started_at,
+            seconds=time.perf_counter() - self._began,
+            attempts=info.attempt,
+            cpu_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+            peak_memory_bytes=after.ru_maxrss * _KIB,
         )
 
 
@@ -141,7 +147,8 @@ def _translated() -> Iterator[None]:
         raise
     except Exception as exc:
         if cancelled():
-            # What broke off because it was told to stop is a cancel, whatever it raised.
+            # What broke off because it was told to stop is a cancel, whatever it raised. When its
+            # worker stops, and not its run, the SDK makes of it a failure that is tried again.
             raise CancelledError("cancelled") from exc
         name = type(exc).__name__
         ours = isinstance(exc, WapError | CatalogError | ChecksError)

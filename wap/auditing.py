@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pyiceberg.schema import Schema
 
 from catalog.base import BranchCatalog, Staging
 from catalog.refs import TableName
-from checks.base import Auditor
+from checks.base import Auditor, Relation
 from checks.contract import Contract, parse_contract
 from checks.gate import judge, refused
 from checks.masking import difference
@@ -20,6 +21,9 @@ from wap.model import CheckCounts, CheckFact
 from wap.relations import audit_relation
 from wap.runs import Books, PinnedPlan
 from wap.types import column_texts
+
+#: :func:`wap.relations.audit_relation`, or the same on another engine.
+RelationOf = Callable[..., AbstractContextManager[Relation]]
 
 
 def contracts_of(pinned: PinnedPlan) -> tuple[Contract, ...]:
@@ -37,11 +41,16 @@ def audit_head(
     auditor: Auditor,
     memory_limit: str,
     temp_directory: Path,
+    relation_of: RelationOf = audit_relation,
 ) -> Report:
-    """Audit the branch's head as consumers would see it after the publish."""
+    """Audit the branch's head as consumers would see it after the publish.
+
+    Args:
+        relation_of: opens what the auditor looks at.
+    """
     started_at = datetime.now(UTC)
     contracts = contracts_of(pinned)
-    with audit_relation(
+    with relation_of(
         catalog,
         staging,
         neighbours=_neighbours(catalog, staging.table, contracts),

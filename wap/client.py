@@ -11,19 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.exceptions import TerminatedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.exceptions import FailureError, TerminatedError
+from temporalio.service import RPCError
 
-from wap.errors import TemporalUnavailableError
 from wap.model import Ending, Progress, RunRequest, RunResult
 
 #: How often a follower looks; a look costs the server a few milliseconds.
 LOOK_SECONDS = 0.25
-
-CONNECT_SECONDS = 30.0
 
 #: How long the worker of a run that failed is asked what came of it.
 TELL_SECONDS = 60.0
@@ -56,52 +53,6 @@ def workflow_id(request: RunRequest) -> str:
     own = json.dumps([request.inputs, request.interval])
     digest = hashlib.sha256(own.encode()).hexdigest()[:8]
     return f"wap-{request.project}-{request.pipeline}-{digest}"
-
-
-async def connect(
-    address: str,
-    *,
-    namespace: str = "default",
-    api_key: str | None = None,
-    tls: Any = None,
-) -> Client:
-    """Connect to a Temporal server that may still be starting.
-
-    Raises:
-        TemporalUnavailableError: it did not answer within half a minute.
-    """
-    deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
-    while True:
-        try:
-            client = await Client.connect(
-                address,
-                namespace=namespace,
-                api_key=api_key,
-                tls=tls,
-                data_converter=pydantic_data_converter,
-            )
-            await client.count_workflows("WorkflowType='none'")
-        except (RPCError, RuntimeError) as exc:
-            if asyncio.get_running_loop().time() > deadline or not _starting(exc):
-                raise TemporalUnavailableError(
-                    f"no Temporal server answers: {exc}",
-                    where=address,
-                    hint="check the address and namespace, or unset TEMPORAL_ADDRESS "
-                    "to use the project's own server",
-                ) from exc
-            await asyncio.sleep(0.05)
-        else:
-            return client
-
-
-def _starting(exc: Exception) -> bool:
-    """Whether the error is one that a server in its first second gives."""
-    return not isinstance(exc, RPCError) or exc.status in (
-        RPCStatusCode.UNAVAILABLE,
-        RPCStatusCode.NOT_FOUND,
-        RPCStatusCode.DEADLINE_EXCEEDED,
-        RPCStatusCode.INVALID_ARGUMENT,
-    )
 
 
 async def start(client: Client, task_queue: str, watched: Watched) -> WorkflowHandle[Any, Any]:
@@ -176,14 +127,24 @@ async def _progress(handle: WorkflowHandle[Any, Any]) -> Progress:
 async def _pending(handle: WorkflowHandle[Any, Any]) -> tuple[dict[str, int], str]:
     """Numbers of the step that runs, and why its last attempt failed."""
     description = await handle.describe()
+    converter = description.data_converter
     numbers: dict[str, int] = {}
     trouble = ""
     for pending in description.raw_description.pending_activities:
-        trouble = pending.last_failure.message.partition("\n")[0]
+        if pending.HasField("last_failure"):
+            # A copy: decoding writes into it.
+            failure = Failure.FromString(pending.last_failure.SerializeToString())
+            trouble = _message(await converter.decode_failure(failure))
         if pending.heartbeat_details.payloads:
-            decoded = await pydantic_data_converter.decode(pending.heartbeat_details.payloads)
+            decoded = await converter.decode(pending.heartbeat_details.payloads)
             numbers = dict(decoded[0])
     return numbers, trouble
+
+
+def _message(failure: BaseException) -> str:
+    """The first line of what failed, without the name of its type."""
+    said = failure.message if isinstance(failure, FailureError) else str(failure)
+    return said.partition("\n")[0]
 
 
 async def _result_of_failed(

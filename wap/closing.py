@@ -9,6 +9,7 @@ from pyiceberg.schema import Schema
 from catalog.base import Staging
 from checks.render import Seen, Story, write_report
 from wap.auditing import counts_of, facts_of, refuse_batch
+from wap.homes import RunHome
 from wap.ledger.base import Ledger
 from wap.model import (
     CheckCounts,
@@ -94,9 +95,10 @@ def record_refusal(
 
 
 def close_run(
-    run: RunRef, folder: RunFolder, project: Project, ledger: Ledger, result: RunResult
+    run: RunRef, home: RunHome, project: Project, ledger: Ledger, result: RunResult
 ) -> RunResult:
     """Write report and ledger; a run that had nothing to do, or never got a plan, has neither."""
+    folder = home.folder(run.run_id)
     if not folder.has_plan(run.round):
         return result
     pinned = folder.plan(run.round)
@@ -111,7 +113,10 @@ def close_run(
     facts = facts_of_run(run, pinned, folder, result)
     if not result.nothing_new:
         report = folder.report() if folder.has_report() else None
-        write_report(project.reports / run.run_id, report, _story(run, pinned, folder, facts))
+        page = write_report(
+            project.reports / run.run_id, report, _story(run, pinned, folder, facts)
+        )
+        home.keep_report(page.parent)
     ledger.finish(facts)
     folder.keep_rejects(project.state / "rejects" / f"{run.run_id}.jsonl")
     folder.remove()

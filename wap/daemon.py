@@ -14,10 +14,12 @@ import time
 from pathlib import Path
 
 from wap import runtime
-from wap.doors import connect, folder_of, queue_of, server_of
+from wap.doors import connect, folder_of, server_of
 from wap.errors import TemporalUnavailableError
 from wap.logs import log_to
 from wap.project import Project, load_project
+from wap.queues import queue_of
+from wap.telemetry import tracing
 
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
@@ -73,8 +75,11 @@ def down(project: Project) -> bool:
 async def _serve(project: Project, server: runtime.Server, folder: Path) -> None:
     from wap import worker  # noqa: PLC0415 - heavy, and only the daemon itself needs it
 
-    client = await connect(project, server)
-    with worker.open_activities(project) as activities:
+    with (
+        tracing(project, os.environ) as interceptors,
+        worker.open_activities(project) as activities,
+    ):
+        client = await connect(project, server, interceptors)
         worker.warm(activities)
         async with worker.make_worker(client, queue_of(project), activities):
             (folder / "worker.json").write_text(json.dumps({"pid": os.getpid()}))
@@ -89,7 +94,7 @@ async def _serve(project: Project, server: runtime.Server, folder: Path) -> None
 def main() -> None:
     """Serve the project whose folder is the first argument until told to stop."""
     project = load_project(Path(sys.argv[1]), os.environ)
-    log_to(project.state)
+    log_to(project.state, project.metrics.address)
     folder = folder_of(project)
     with (folder / "daemon.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)

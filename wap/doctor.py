@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -11,15 +12,16 @@ from pyiceberg.types import LongType, NestedField
 
 from catalog.base import BranchCatalog, Change, TableShape
 from catalog.errors import CatalogError
-from catalog.refs import Branch, TableName
+from catalog.refs import Branch, Capabilities, TableName
 from checks.errors import ChecksError
-from wap import doors, runtime
+from wap import attributes, doors, runtime
 from wap.declared import declared
 from wap.engines.base import Engine, Progress
 from wap.errors import WapError
 from wap.model import Value
 from wap.project import Project
-from wap.sources.base import Counts, SqlStream
+from wap.queues import ROLES, is_served
+from wap.sources.base import Counts, Split, SqlStream
 from wap.worker import open_activities
 
 ROWS = 3
@@ -40,6 +42,7 @@ class _Probe:
         self.schema = schema
         self.counts = Counts(read=ROWS)
         self.sql: SqlStream | None = None
+        self.split: Split | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pydict({"id": list(range(ROWS))}, schema=self.schema)
@@ -48,10 +51,16 @@ class _Probe:
         return self.counts
 
 
-def examine(project: Project) -> list[Finding]:
-    """Look at pipelines, Temporal, ledger, catalog and storage; nothing is left behind."""
+def examine(project: Project, *, fix: bool = False) -> list[Finding]:
+    """Look at pipelines, Temporal, ledger, catalog and storage; nothing is left behind.
+
+    Args:
+        fix: register at a given Temporal server what it should know of our runs.
+    """
     findings = _pipelines(project)
     findings.append(_try("temporal", lambda: _temporal(project)))
+    if project.temporal.address is not None:
+        findings.append(_try("search attributes", lambda: _attributes(project, fix=fix)))
     findings.append(_try("probe write", lambda: _probe_write(project)))
     return findings
 
@@ -82,9 +91,35 @@ def _pipeline(project: Project, name: str) -> str:
 
 def _temporal(project: Project) -> str:
     if project.temporal.address is not None:
-        return f"a given server at {project.temporal.address}"
+        return asyncio.run(_given(project, project.temporal.address))
     server = runtime.running(doors.folder_of(project))
     return f"{runtime.binary()}, {'running at ' + server.address if server else 'not running now'}"
+
+
+async def _given(project: Project, address: str) -> str:
+    client = await doors.connect(project, runtime.Server(address))
+    served = [role for role in ROLES if await is_served(client, project, role)]
+    workers = f"workers at {', '.join(served)}" if served else "no worker; doors do their own runs"
+    return f"a given server at {address}, namespace {client.namespace}: {workers}"
+
+
+def _attributes(project: Project, *, fix: bool) -> str:
+    return asyncio.run(_known_attributes(project, fix=fix))
+
+
+async def _known_attributes(project: Project, *, fix: bool) -> str:
+    if project.temporal.search_attributes == "off":
+        return "switched off"
+    client = await doors.connect(project, runtime.Server(str(project.temporal.address)))
+    if fix and (made := await attributes.register(client)):
+        return f"registered now: {', '.join(made)}"
+    if names := await attributes.missing(client):
+        raise WapError(
+            f"not registered: {', '.join(names)}; runs go on without, but are not found by table",
+            where=f"namespace {client.namespace}",
+            hint="wap doctor --fix registers them",
+        )
+    return f"{', '.join(attributes.NAMES)} are registered"
 
 
 def _probe_write(project: Project) -> str:
@@ -122,9 +157,22 @@ def probe(catalog: BranchCatalog, engine: Engine) -> str:
         dropped = catalog.drop(branch, table)
     if any(state.branch == branch for state in catalog.branches()):
         raise WapError("the probe's branch could not be removed", where=str(branch))
-    able = catalog.capabilities
-    groups = "several tables in one step" if able.atomic_groups else "one table a step"
-    return f"staged, invisible on main, removed ({dropped.files} files); publishes {groups}"
+    able = "; ".join(_words(catalog.capabilities))
+    return f"staged, invisible on main, removed ({dropped.files} files); {able}"
+
+
+def _words(able: Capabilities) -> Iterator[str]:
+    """What the catalog can do and what it refuses."""
+    if not able.atomic_groups:
+        yield "publishes one table a step, refuses groups"
+    elif able.new_in_groups:
+        yield "publishes several tables in one step"
+    else:
+        yield "publishes several tables in one step, a new one by itself"
+    if not able.staged_schema:
+        yield "refuses new columns: readers would see them before publish"
+    if not able.rollback:
+        yield "refuses `wap rollback`"
 
 
 def _silent(progress: Progress) -> None:

@@ -5,23 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
+from temporalio.service import RPCError
 
+from catalog.errors import CatalogError
+from wap import attributes, connecting, runtime
 from wap import client as temporal
-from wap import runtime
 from wap.client import Watched
+from wap.errors import StoreUnavailableError
 from wap.logs import log_to
 from wap.model import RunRequest
 from wap.project import Project
+from wap.queues import CONTROL, DATA, ROLES, is_served, queue_of
+from wap.telemetry import tracing
 
 #: How often a door looks whether the warm worker still lives.
 STAND_BY_SECONDS = 1.0
+#: How often it asks a given server whether workers are there.
+LOOK_FOR_WORKERS_SECONDS = 5.0
 
 
 def run_requests(
@@ -43,15 +51,33 @@ def run_requests(
     log_to(project.state)
     warm = runtime.has_warm_worker(folder_of(project))
     with ThreadPoolExecutor(1) as beside:
-        # A second of imports, while the server starts beside us.
-        imports = None if warm else beside.submit(importlib.import_module, "wap.worker")
+        # A second of imports, while the server starts beside us; a given one may have its workers.
+        alone = not warm and project.temporal.address is None
+        imports = beside.submit(importlib.import_module, "wap.worker") if alone else None
         with server_of(project) as server:
             server_found(server)
             if imports is not None:
                 imports.result()
             watched = [Watched(request) for request in requests]
             asyncio.run(_run(project, server, watched, lambda: changed(watched), warm=warm))
+            if project.runs.location is not None:
+                _fetch_reports(project, watched)
             return watched
+
+
+def _fetch_reports(project: Project, watched: Sequence[Watched]) -> None:
+    """Bring the reports that workers elsewhere wrote to where the door says they are."""
+    from wap.homes import open_home  # noqa: PLC0415 - heavy, and seldom needed
+
+    for one in watched:
+        if one.result is None or one.result.report is None:
+            continue
+        try:
+            open_home(project).fetch_report(one.result.run_id, project.reports)
+        except (StoreUnavailableError, CatalogError) as exc:
+            said = f"the report was not brought here: {exc.what}"
+            warnings = (*one.result.warnings, said)
+            one.result = one.result.model_copy(update={"warnings": warnings})
 
 
 def folder_of(project: Project) -> Path:
@@ -74,8 +100,22 @@ async def _run(
     *,
     warm: bool,
 ) -> None:
-    client = await connect(project, server)
-    async with _worker(project, client, warm=warm):
+    with tracing(project, os.environ) as interceptors:
+        client = await connect(project, server, interceptors)
+        for one in watched:
+            one.request = await _fitted(project, client, one.request)
+        await _run_all(project, client, watched, changed, warm=warm)
+
+
+async def _run_all(
+    project: Project,
+    client: Client,
+    watched: Sequence[Watched],
+    changed: Callable[[], None],
+    *,
+    warm: bool,
+) -> None:
+    async with _worker(project, client, watched, warm=warm):
         # Heard from here on: a run that has been started is cancelled, never left to itself.
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -97,23 +137,56 @@ async def _run(
             await cancelling
 
 
-async def connect(project: Project, server: runtime.Server) -> Client:
-    """A client for the project's server."""
-    settings = project.temporal
-    key = settings.api_key.get_secret_value() if settings.api_key else None
-    return await temporal.connect(
-        server.address, namespace=settings.namespace, api_key=key, tls=settings.tls or None
+async def connect(
+    project: Project, server: runtime.Server, interceptors: Sequence[Interceptor] = ()
+) -> Client:
+    """A client for the project's server.
+
+    Raises:
+        ConfigError: what TLS needs cannot be read.
+        TemporalUnavailableError: it does not answer, or refuses us.
+    """
+    return await connecting.connect(
+        server.address, project.temporal, project.root, interceptors=interceptors
     )
 
 
+async def _fitted(project: Project, client: Client, request: RunRequest) -> RunRequest:
+    """The request with what this server and its workers can do."""
+    if project.temporal.address is None:
+        # Our own server was started with the search attributes, and has no worker but ours.
+        return request.model_copy(update={"indexed": project.temporal.search_attributes != "off"})
+    return request.model_copy(
+        update={
+            "indexed": await attributes.are_set(client, project.temporal),
+            "data_queue": await is_served(client, project, DATA),
+        }
+    )
+
+
+async def _leaves_work_to_others(project: Project, client: Client) -> bool:
+    """Whether workers of a given server are there to do the run."""
+    if project.temporal.address is None or project.worker.door == "always":
+        return False
+    return project.worker.door == "never" or await is_served(client, project, CONTROL)
+
+
 @asynccontextmanager
-async def _worker(project: Project, client: Client, *, warm: bool) -> AsyncIterator[None]:
-    """Our own worker, unless ``wap up`` keeps a warm one."""
-    if not warm:
+async def _worker(
+    project: Project, client: Client, watched: Sequence[Watched], *, warm: bool
+) -> AsyncIterator[None]:
+    """Our own worker, unless ``wap up`` keeps a warm one or workers serve the queue."""
+    others = not warm and await _leaves_work_to_others(project, client)
+    if not warm and not others:
         async with _own_worker(project, client):
             yield
         return
-    standing_by = asyncio.create_task(_stand_by(project, client))
+    if others and project.worker.door == "never":
+        yield
+        return
+    needed = ROLES if any(one.request.data_queue for one in watched) else (CONTROL,)
+    watch = _until_unserved(project, client, needed) if others else _until_cold(project)
+    standing_by = asyncio.create_task(_stand_by(project, client, watch))
     try:
         yield
     finally:
@@ -131,14 +204,28 @@ async def _own_worker(project: Project, client: Client) -> AsyncIterator[None]:
             yield
 
 
-async def _stand_by(project: Project, client: Client) -> None:
-    """Take over when the warm worker dies under a run: nobody else would, and it would wait."""
+async def _stand_by(project: Project, client: Client, dead: Coroutine[None, None, None]) -> None:
+    """Take over when the workers die under a run: nobody else would, and it would wait."""
+    from wap import worker  # noqa: PLC0415 - heavy; imported beside the server's start
+
+    await dead
+    with worker.open_activities(project) as activities:
+        async with AsyncExitStack() as stack:
+            for role in ROLES if project.temporal.address else (CONTROL,):
+                await stack.enter_async_context(
+                    worker.make_worker(client, queue_of(project, role), activities)
+                )
+            await asyncio.Event().wait()
+
+
+async def _until_cold(project: Project) -> None:
     while runtime.has_warm_worker(folder_of(project)):  # noqa: ASYNC110 - another process's lock
         await asyncio.sleep(STAND_BY_SECONDS)
-    async with _own_worker(project, client):
-        await asyncio.Event().wait()
 
 
-def queue_of(project: Project) -> str:
-    """The queue that the project's runs and workers meet at."""
-    return f"wap-{project.id}"
+async def _until_unserved(project: Project, client: Client, roles: Sequence[str]) -> None:
+    while True:
+        await asyncio.sleep(LOOK_FOR_WORKERS_SECONDS)
+        with contextlib.suppress(RPCError):  # a server that is away is asked again
+            if not all([await is_served(client, project, role) for role in roles]):
+                return

@@ -63,6 +63,10 @@ class EngineError(WapError):
     """The engine could not write the batch."""
 
 
+class EngineUnavailableError(EngineError):
+    """The engine's servers do not answer now: try again."""
+
+
 class LedgerError(WapError):
     """The ledger's database cannot be used."""
 
@@ -100,8 +104,16 @@ class LineageUnavailableError(LineageError):
     """The lineage sink does not answer now: try again."""
 
 
+class StoreUnavailableError(WapError):
+    """The place of the runs' documents (``[runs] location``) does not answer now: try again."""
+
+
 class TemporalUnavailableError(WapError):
     """No Temporal server can be reached or started."""
+
+
+class DecryptionError(WapError):
+    """What Temporal kept was encrypted under a key that is not at hand, or was changed."""
 
 
 class QueryError(WapError):

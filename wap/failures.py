@@ -18,9 +18,11 @@ RETRIED = frozenset(
     {
         "AuditorUnavailableError",
         "CatalogUnavailableError",
+        "EngineUnavailableError",
         "LedgerUnavailableError",
         "LineageUnavailableError",
         "SourceUnavailableError",
+        "StoreUnavailableError",
     }
 )
 

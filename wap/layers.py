@@ -20,6 +20,11 @@ _TEMPORAL = {
     "TEMPORAL_ADDRESS": "address",
     "TEMPORAL_NAMESPACE": "namespace",
     "TEMPORAL_API_KEY": "api_key",
+    "TEMPORAL_TLS": "tls",
+    "TEMPORAL_TLS_SERVER_CA_CERT_PATH": "tls_ca",
+    "TEMPORAL_TLS_CLIENT_CERT_PATH": "tls_cert",
+    "TEMPORAL_TLS_CLIENT_KEY_PATH": "tls_key",
+    "TEMPORAL_TLS_SERVER_NAME": "tls_server_name",
 }
 
 

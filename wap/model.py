@@ -89,6 +89,8 @@ class RunRequest(Value):
         inputs: given in place of the pipeline's own source path; () means the pipeline's.
         interval: bounds ``(start, end)`` of the data interval; None means no bounds.
         heartbeat_seconds: a worker that is silent for so long is taken for dead.
+        data_queue: workers of their own take the steps that move rows (stage, audit).
+        indexed: the server knows our search attributes, so that the run may set them.
     """
 
     project: str
@@ -96,6 +98,8 @@ class RunRequest(Value):
     inputs: tuple[str, ...] = ()
     interval: tuple[str, str] | None = None
     heartbeat_seconds: float = 10.0
+    data_queue: bool = False
+    indexed: bool = False
 
 
 class StepState(Value):
@@ -246,3 +250,20 @@ class RunFacts(Value):
     def with_result(self, result: RunResult) -> Self:
         """The same facts about another result."""
         return self.model_copy(update={"result": result})
+
+
+class Build(Value):
+    """One build of a deployment, as the server knows it.
+
+    Attributes:
+        state: ``current`` takes new runs; ``draining`` only ends those it has; ``drained`` has
+            none left, so that its workers may be stopped; ``inactive`` never had any.
+    """
+
+    build: str
+    state: str
+
+
+def data_queue(queue: str) -> str:
+    """The queue of the steps that move rows, beside a project's own."""
+    return f"{queue}-data"

@@ -193,8 +193,8 @@ class Pipeline(Section):
     """Tags by column; `pii` masks the column's values in every report."""
     freshness: Freshness | None = None
     """How old the published table may get."""
-    engine: Literal["arrow"] = "arrow"
-    """What writes the data files."""
+    engine: Literal["arrow", "spark"] = "arrow"
+    """What writes and audits the data files: `arrow` with DuckDB on this machine, or `spark`."""
 
     @field_validator("table")
     @classmethod

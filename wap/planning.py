@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from catalog.base import BranchCatalog, Published
 from catalog.refs import TableName
@@ -18,6 +19,7 @@ from wap.runs import PinnedPlan, RunFolder
 from wap.schema import desired_schema
 from wap.sources import open_source
 from wap.sources.base import Cursor, Interval, Plan, Source
+from wap.spark.types import spark_schema
 from wap.types import column_texts
 
 
@@ -82,8 +84,15 @@ def make_plan(
         plan=plan,
         since=since,
         before=published.snapshot.id if published else None,
+        engine=engine_of(pipeline, plan, project.engine.spark_from),
     )
     return pinned if plan.empty else _with_schema(pinned, source, plan, published)
+
+
+def engine_of(pipeline: Pipeline, plan: Plan, spark_from: int | None) -> Literal["arrow", "spark"]:
+    """The pipeline's own engine, or Spark for input of at least ``spark_from`` bytes."""
+    large = spark_from is not None and plan.bytes is not None and plan.bytes >= spark_from
+    return "spark" if large else pipeline.engine
 
 
 def _with_schema(
@@ -97,6 +106,8 @@ def _with_schema(
         )
     except BatchRefusedError as exc:
         return pinned.model_copy(update={"refused": exc.what, "differences": exc.differences})
+    if pinned.engine == "spark":
+        spark_schema(wanted)
     types = column_texts(wanted)
     for contract in pinned.contracts:
         check_columns(parse_contract(contract.text, contract.path), types)

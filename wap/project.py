@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wap.catalogs import resolved_catalog
 from wap.complaints import suggestion
 from wap.errors import ConfigError
 from wap.layers import settings_of
 from wap.located import Loc, read_text, read_toml
-from wap.paths import inside, resolved_location, resolved_sqlite, without_password
+from wap.paths import inside, resolved_sqlite, without_password
 from wap.pipeline import Pipeline, parse_pipeline
 from wap.settings import (
     ApiSection,
@@ -23,8 +24,12 @@ from wap.settings import (
     EngineSection,
     LedgerSection,
     LineageSection,
+    MetricsSection,
+    RunsSection,
     Settings,
+    SparkSection,
     TemporalSection,
+    WorkerSection,
 )
 from wap.versions import NAME, Version
 
@@ -85,7 +90,7 @@ class Project:
         """What pyiceberg needs to open the catalog; may hold secrets, so not for messages."""
         catalog = self.settings.catalog
         own = {"uri": catalog.uri, "warehouse": catalog.warehouse}
-        return {**catalog.properties, **own}
+        return {**catalog.properties, **{key: value for key, value in own.items() if value}}
 
     @property
     def ledger(self) -> LedgerSection:
@@ -103,9 +108,29 @@ class Project:
         return self.settings.temporal
 
     @property
+    def worker(self) -> WorkerSection:
+        """The settings under ``[worker]``."""
+        return self.settings.worker
+
+    @property
+    def runs(self) -> RunsSection:
+        """The settings under ``[runs]``."""
+        return self.settings.runs
+
+    @property
+    def metrics(self) -> MetricsSection:
+        """The settings under ``[metrics]``."""
+        return self.settings.metrics
+
+    @property
     def engine(self) -> EngineSection:
         """The settings under ``[engine]``."""
         return self.settings.engine
+
+    @property
+    def spark(self) -> SparkSection:
+        """The settings under ``[spark]``."""
+        return self.settings.spark
 
     @property
     def audit(self) -> AuditSection:
@@ -277,19 +302,12 @@ def load_project(
 
 def _resolved(settings: Settings, root: Path, where: Callable[[Loc], str]) -> Settings:
     """The same settings with every relative path made absolute, and proved to be inside."""
-
-    def database(section: str, key: str, url: str) -> str:
-        return resolved_sqlite(url, root, where=where((section, key)))
-
-    warehouse = resolved_location(
-        settings.catalog.warehouse, root, where=where(("catalog", "warehouse"))
-    )
-    uri = database("catalog", "uri", settings.catalog.uri)
-    url = database("ledger", "url", settings.ledger.url)
+    catalog = resolved_catalog(settings.catalog, root, where)
+    url = resolved_sqlite(settings.ledger.url, root, where=where(("ledger", "url")))
     folder = inside(root, settings.lineage.folder, where=where(("lineage", "folder")))
     return settings.model_copy(
         update={
-            "catalog": settings.catalog.model_copy(update={"uri": uri, "warehouse": warehouse}),
+            "catalog": catalog,
             "ledger": settings.ledger.model_copy(update={"url": url}),
             "lineage": settings.lineage.model_copy(update={"folder": str(folder)}),
         }

@@ -86,9 +86,7 @@ def create_view(con: duckdb.DuckDBPyConnection, schema: str, name: str, scan: Sc
             where=where,
             hint="publish the table in another namespace",
         )
-    _check_files(scan.files, where)
-    paths = _paths(con, scan)
-    _check_field_ids(con, paths, where)
+    paths = check_readable(con, scan, where)
     try:
         con.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
         con.execute(f"CREATE VIEW {quoted(schema)}.{quoted(name)} AS {_select(scan, paths)}")
@@ -120,14 +118,14 @@ def audit_relation(
         BranchNotFoundError: the branch is gone.
         CatalogUnavailableError: storage did not answer, before or at any time in the audit.
     """
-    table, views = staging.table, _views(catalog, staging)
+    table, views = staging.table, scans_of(catalog, staging)
     schema = ".".join(table.namespace)
     con = connect(temp_directory=temp_directory, memory_limit=memory_limit, threads=threads)
     try:
         for name, scan in views.items():
             create_view(con, schema, name, scan)
         for other in neighbours:
-            create_view(con, ".".join(other.namespace), other.name, _main(catalog, other))
+            create_view(con, ".".join(other.namespace), other.name, published_scan(catalog, other))
         yield Relation(
             connection=con,
             source=source,
@@ -146,7 +144,7 @@ def audit_relation(
         con.close()
 
 
-def _views(catalog: BranchCatalog, staging: Staging) -> dict[str, Scan]:
+def scans_of(catalog: BranchCatalog, staging: Staging) -> dict[str, Scan]:
     """Candidate, batch and published under the names that contracts know them by."""
     name = staging.table.name
     candidate = catalog.scan(staging.table, staging.head, staging.branch)
@@ -161,11 +159,31 @@ def _views(catalog: BranchCatalog, staging: Staging) -> dict[str, Scan]:
     }
 
 
-def _main(catalog: BranchCatalog, table: TableName) -> Scan:
+def published_scan(catalog: BranchCatalog, table: TableName) -> Scan:
+    """A table as main shows it.
+
+    Raises:
+        TableNotFoundError: it is not published.
+    """
     published = catalog.published(table)
     if published is None:
         raise TableNotFoundError("not published", where=str(table), hint="publish it first")
     return catalog.scan(table, published.snapshot.id)
+
+
+def check_readable(con: duckdb.DuckDBPyConnection, scan: Scan, where: str) -> list[str]:
+    """Refuse files that would be read otherwise than they were meant.
+
+    Returns:
+        The files' paths, as DuckDB reads them.
+
+    Raises:
+        RelationError, CatalogUnavailableError: see :func:`create_view`.
+    """
+    _check_files(scan.files, where)
+    paths = _paths(con, scan)
+    _check_field_ids(con, paths, where)
+    return paths
 
 
 def _check_files(files: Sequence[DataFile], where: str) -> None:

@@ -5,21 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from wap.errors import RunNotFoundError
+from wap.homes import open_home
 from wap.project import Project
 
 
 def find_report(project: Project, run: str) -> Path:
     """The folder of a run's report: by run id, or the latest of a pipeline.
 
+    With ``[runs] location`` it is brought from there when it is not on this machine.
+
     Raises:
         RunNotFoundError: there is none; the hint names the latest.
+        StoreUnavailableError: the location does not answer.
     """
-    reports = project.reports
-    every = sorted(p.parent for p in reports.glob("*/report.json"))
-    exact = [p for p in every if p.name == run]
+    reports, home = project.reports, open_home(project)
+    here = {p.parent.name for p in reports.glob("*/report.json")}
+    every = sorted({*here, *home.reports()})
+    exact = [name for name in every if name == run]
     # A run id is pipeline-date-time-suffix, so names of one pipeline sort by time.
-    latest = [p for p in every if p.name.rsplit("-", 3)[0] == run]
+    latest = [name for name in every if name.rsplit("-", 3)[0] == run]
     if exact or latest:
-        return (exact or latest)[-1]
-    recent = ", ".join(p.name for p in every[-3:]) or "none yet"
+        found = (exact or latest)[-1]
+        home.fetch_report(found, reports)
+        return reports / found
+    recent = ", ".join(every[-3:]) or "none yet"
     raise RunNotFoundError(f"no report of {run!r}", where=str(reports), hint=f"latest: {recent}")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import secrets
 import shutil
+import time
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from checks.report import Report
+from wap.documents import Documents, LocalDocuments, StoredDocuments
 from wap.errors import RunNotFoundError
 from wap.model import ColumnFact, InputFact, Rows, StepFacts
 from wap.pipeline import Pipeline
@@ -31,6 +34,7 @@ class PinnedPlan(BaseModel):
         source_columns: the input's own columns with their types.
         since: the published cursor the plan was made against.
         before: main's snapshot then; None when the table is new.
+        engine: what writes and audits it.
         refused: why the batch does not fit the table; the later steps are not run then.
         differences: what does not fit, one line each.
     """
@@ -47,6 +51,7 @@ class PinnedPlan(BaseModel):
     source_columns: tuple[ColumnFact, ...] = ()
     since: Cursor | None = None
     before: int | None = None
+    engine: Literal["arrow", "spark"] = "arrow"
     refused: str | None = None
     differences: tuple[str, ...] = ()
 
@@ -106,18 +111,44 @@ class Books(BaseModel):
 
 
 class RunFolder:
-    """``<state>/runs/<run id>``: small documents, each replaced as a whole or not at all."""
+    """The documents of one run, in ``<state>/runs/<run id>`` or where all workers reach."""
 
-    def __init__(self, state: Path, run_id: str) -> None:
-        """Name the folder; it is made when something is first written."""
+    def __init__(
+        self,
+        state: Path,
+        run_id: str,
+        documents: Documents | None = None,
+        rejects: StoredDocuments | None = None,
+    ) -> None:
+        """Name the folder; it is made when something is first written.
+
+        Args:
+            state: the project's own folder on this machine.
+            run_id: the run.
+            documents: where the documents lie in place of the folder there.
+            rejects: where the rows that were set aside go then.
+        """
         self.path = state / "runs" / run_id
         self._run_id = run_id
+        self._documents = documents or LocalDocuments(self.path)
+        self._rejects = rejects
 
     @property
     def rejects(self) -> Path:
-        """Where the stage step keeps every row it sets aside, as JSON lines."""
+        """Where the stage step keeps every row it sets aside, as JSON lines; on this machine."""
         self.path.mkdir(parents=True, exist_ok=True)
         return self.path / "rejects.jsonl"
+
+    def hand_over_rejects(self) -> None:
+        """Bring the rows that were set aside to where all workers reach, if there is such a place.
+
+        Before the batch is committed: the attempt that finds it committed reads no source again.
+        """
+        if self._rejects is None or not (self.path / "rejects.jsonl").exists():
+            return
+        if self.rejects.stat().st_size:
+            self._rejects.write_file(f"{self._run_id}.jsonl", self.rejects)
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def keep_rejects(self, target: Path) -> bool:
         """Move the rows that were set aside to where they stay; False when there are none.
@@ -146,7 +177,7 @@ class RunFolder:
 
     def has_plan(self, number: int) -> bool:
         """Whether the round was pinned already (by an attempt that died afterwards)."""
-        return (self.path / f"plan-{number}.json").exists()
+        return self._documents.has(f"plan-{number}.json")
 
     def save_books(self, number: int, books: Books) -> None:
         """Keep a round's books."""
@@ -158,7 +189,7 @@ class RunFolder:
 
     def has_books(self, number: int) -> bool:
         """Whether the round got as far as writing files."""
-        return (self.path / f"books-{number}.json").exists()
+        return self._documents.has(f"books-{number}.json")
 
     def save_report(self, report: Report) -> None:
         """Keep the latest audit's report."""
@@ -174,41 +205,40 @@ class RunFolder:
 
     def has_report(self) -> bool:
         """Whether any audit ended."""
-        return (self.path / "report.json").exists()
+        return self._documents.has("report.json")
 
     def add_step(self, facts: StepFacts) -> None:
-        """Note an attempt of a step; a line is appended in one write."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "steps.jsonl").open("a") as file:
-            file.write(facts.model_dump_json() + "\n")
+        """Note an attempt of a step: a document of its own, so that none waits for another."""
+        began = f"{facts.started_at.timestamp():017.6f}"
+        name = f"step-{began}-{time.time_ns():020d}-{secrets.token_hex(4)}.json"
+        self._write(name, facts.model_dump_json())
 
     def steps(self) -> tuple[StepFacts, ...]:
         """The steps in the order they first began; attempts and rounds of one step added up."""
-        path = self.path / "steps.jsonl"
         merged: dict[str, StepFacts] = {}
-        for line in path.read_text().splitlines() if path.exists() else ():
-            facts = StepFacts.model_validate_json(line)
+        for name in self._documents.names():
+            if not name.startswith("step-"):
+                continue
+            facts = StepFacts.model_validate_json(self._read(name))
             earlier = merged.get(facts.name)
             merged[facts.name] = _added(earlier, facts) if earlier else facts
         return tuple(merged.values())
 
     def remove(self) -> None:
         """Remove the folder once ledger and report hold what matters."""
+        self._documents.remove()
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _write(self, name: str, text: str) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / f".{name}.{os.getpid()}"
-        temporary.write_text(text)
-        temporary.replace(self.path / name)
+        self._documents.write(name, text.encode())
 
     def _read(self, name: str) -> str:
         try:
-            return (self.path / name).read_text()
+            return self._documents.read(name).decode()
         except FileNotFoundError as exc:
             raise RunNotFoundError(
                 f"run {self._run_id} has no {name}",
-                where=str(self.path),
+                where=self._documents.where,
                 hint="its folder was removed while it ran; it is rolled back, run it again",
             ) from exc
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Annotated, Literal
 
@@ -11,6 +12,10 @@ _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B)", re.IGNORE
 _POWERS = "KMGT"
 #: Below this nothing runs; such a size is a slip (400 for 400MB).
 _LEAST = 64_000_000
+_ADDRESS = r"^[^\s/]+:\d+$"
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]+")
+#: AES-256.
+_KEY_BYTES = 32
 
 
 def size_in_bytes(text: str) -> int:
@@ -48,10 +53,46 @@ def _checked_url(value: str) -> str:
     return value
 
 
+def _as_keys(value: object) -> object:
+    """The keys of ``id=base64,…``; what is wrong with them is said without quoting them."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+    if not pairs or not all(_KEY_ID.fullmatch(name) and sep for name, sep, _ in pairs):
+        msg = "write id=base64,id=base64: letters, digits, _ and - name a key"
+        raise ValueError(msg)
+    if len({name for name, _, _ in pairs}) != len(pairs):
+        msg = "two keys have the same id"
+        raise ValueError(msg)
+    return tuple((name, SecretStr(_checked_key(name, text))) for name, _, text in pairs)
+
+
+def _checked_key(name: str, text: str) -> str:
+    try:
+        size = len(base64.b64decode(text, validate=True))
+    except ValueError:
+        size = 0
+    if size != _KEY_BYTES:
+        msg = f"key {name!r} is not base64 of {_KEY_BYTES} bytes; make one: openssl rand -base64 32"
+        raise ValueError(msg) from None
+    return text
+
+
+def _checked_runs(value: str) -> str:
+    if "://" not in value or value.startswith("file:") or "@" in value or "?" in value:
+        # In a folder a crash can leave half a document; an object is there whole or not at all.
+        msg = "an object store's URL is expected, without user and query: s3://bucket/runs"
+        raise ValueError(msg)
+    return value
+
+
 Bytes = Annotated[int, BeforeValidator(_as_bytes), Field(ge=_LEAST)]
 Size = Annotated[str, AfterValidator(_checked_size)]
 #: May hold a password: never shown in a repr, and never quoted in a message.
 DatabaseUrl = Annotated[str, AfterValidator(_checked_url), Field(repr=False)]
+RunsLocation = Annotated[str, AfterValidator(_checked_runs)]
+#: Keys by their id, the one that encrypts first.
+Keys = Annotated[tuple[tuple[str, SecretStr], ...], BeforeValidator(_as_keys)]
 
 
 class Section(BaseModel):
@@ -75,8 +116,8 @@ class ProjectSection(Section):
 class CatalogSection(Section):
     """Where the tables are registered, and where new ones lie."""
 
-    kind: Literal["sqlite", "nessie"] = "sqlite"
-    """What holds the tables: `sqlite`, with branches inside each table; or `nessie`."""
+    kind: Literal["sqlite", "postgres", "rest", "glue", "hive", "nessie"] = "sqlite"
+    """What holds the tables; see `docs/server.md` for what each can do."""
     uri: DatabaseUrl = "sqlite:///.wap/catalog.db"
     """Of the catalog; a relative SQLite path is taken from the project's folder."""
     warehouse: str = "warehouse"
@@ -134,16 +175,59 @@ class LineageSection(Section):
 class TemporalSection(Section):
     """The Temporal server; without an address the project runs its own."""
 
-    address: str | None = Field(default=None, pattern=r"^[^\s/]+:\d+$")
+    address: str | None = Field(default=None, pattern=_ADDRESS)
     """`host:port` of a given server (also from TEMPORAL_ADDRESS)."""
     namespace: str = "default"
     """On that server (also from TEMPORAL_NAMESPACE)."""
     api_key: SecretStr | None = None
     """For that server (also from TEMPORAL_API_KEY); it implies TLS."""
     tls: bool = False
-    """Whether to speak TLS with that server."""
+    """Whether to speak TLS with that server; implied by a key and by any `tls_…`."""
+    tls_ca: str | None = None
+    """PEM file of the authority that signed the server's certificate; else the system's."""
+    tls_cert: str | None = None
+    """PEM file of our certificate (mTLS); goes with `tls_key`."""
+    tls_key: str | None = None
+    """PEM file of its private key."""
+    tls_server_name: str | None = None
+    """The name in the server's certificate, when it is not that of the address."""
+    encryption_keys: Keys | None = Field(default=None, repr=False)
+    """`id=base64,…`: payloads are encrypted by the first and decrypted by any of them."""
+    search_attributes: Literal["auto", "on", "off"] = "auto"
+    """Whether runs are found by WapTable and WapStatus; `auto`: where the server knows them."""
     heartbeat_seconds: float = Field(default=10.0, ge=1)
     """A worker that is silent for so long is taken for dead, and another takes its step over."""
+
+
+class WorkerSection(Section):
+    """Workers of a given server (`wap worker`)."""
+
+    door: Literal["auto", "always", "never"] = "auto"
+    """Whether a door is its run's worker: `auto` asks the server whether one is there."""
+    memory: Bytes | None = None
+    """For all data steps of one worker together; by default 80 % of the machine's or cgroup's."""
+    graceful_seconds: float = Field(default=30.0, ge=0)
+    """So long a step may go on when the worker is told to stop; then another worker redoes it."""
+    health: str | None = Field(default=None, pattern=_ADDRESS)
+    """`host:port` where a probe learns by HTTP whether the worker takes work."""
+    deployment: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$")
+    """Names the worker deployment; set, running sagas stay with the build they began with."""
+    build: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]+$")
+    """Names this build of it; by default the version and a digest of the program's files."""
+
+
+class RunsSection(Section):
+    """Where a run's plan, books and reports are kept."""
+
+    location: RunsLocation | None = None
+    """A URL that all workers reach (`s3://bucket/runs`); by default the project's folder."""
+
+
+class MetricsSection(Section):
+    """Figures of `wap worker` and `wap up` for Prometheus."""
+
+    address: str | None = Field(default=None, pattern=_ADDRESS)
+    """`host:port` of the page `/metrics`."""
 
 
 class EngineSection(Section):
@@ -153,6 +237,23 @@ class EngineSection(Section):
     """Budget for rows on their way, as text: `400MB`."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """How many write at once; by default as many as there are processors."""
+    spark_from: Bytes | None = None
+    """Input of so many bytes (`10GB`), before decompression, is taken by Spark; none: never."""
+
+
+class SparkSection(Section):
+    """Spark, for pipelines with `engine: spark` and for large input; nothing starts before."""
+
+    master: str = Field(default="local[*]", pattern=r"^(local(\[(\*|[1-9]\d*)\])?|spark://\S+)$")
+    """Where our own driver runs its tasks: `local[*]`, or a standalone master `spark://host:7077`."""
+    remote: str | None = Field(default=None, repr=False, pattern=r"^sc://\S+$")
+    """A Spark Connect server, `sc://host:15002`, in place of a driver of our own."""
+    memory: Bytes = 1_000_000_000
+    """Heap of the driver, and of each executor: `4GB`."""
+    jars: list[str] = Field(default_factory=list)
+    """Paths of jars; one of a needed jar's name takes the place of the one that is fetched."""
+    conf: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Further settings of Spark for a driver of our own."""
 
 
 class AuditSection(Section):
@@ -174,5 +275,9 @@ class Settings(Section):
     api: ApiSection = ApiSection()
     lineage: LineageSection = LineageSection()
     temporal: TemporalSection = TemporalSection()
+    worker: WorkerSection = WorkerSection()
+    runs: RunsSection = RunsSection()
+    metrics: MetricsSection = MetricsSection()
     engine: EngineSection = EngineSection()
+    spark: SparkSection = SparkSection()
     audit: AuditSection = AuditSection()

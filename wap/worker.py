@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -15,18 +16,25 @@ from temporalio.worker import Worker
 from catalog import open_catalog
 from catalog.base import BranchCatalog
 from checks.soda import SodaAuditor
-from wap.activities import Activities
+from wap.activities import Activities, SparkPorts
 from wap.attempts import AttemptInterceptor
+from wap.builds import build_of, deployment_of
 from wap.drill import crash_from
 from wap.engines.arrow import ArrowEngine
+from wap.engines.spark import SparkEngine
+from wap.homes import open_home
 from wap.ledger import open_ledger
 from wap.ledger.base import Ledger
 from wap.lineage import open_lineage
 from wap.project import Project
+from wap.spark.relations import spark_relation
+from wap.spark.session import Spark
 from wap.workflow import WriteAuditPublish
 
 #: Short steps of many runs may overlap; rows are streamed, so memory grows by budget only.
 PARALLEL_STEPS = 4
+#: A door that leaves has seen its runs end; whatever else it does is soon over.
+GRACEFUL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +62,65 @@ def open_ports(project: Project) -> Iterator[Ports]:
 @contextmanager
 def open_activities(project: Project) -> Iterator[Activities]:
     """The steps of a project over its configured adapters."""
-    with open_ports(project) as ports:
+    with open_ports(project) as ports, _spark(project) as spark:
+        arrow = ArrowEngine(
+            memory_budget=project.engine.memory, temp_directory=project.state / "tmp"
+        )
         yield Activities(
             project=project,
             catalog=ports.catalog,
             ledger=ports.ledger,
-            engine=ArrowEngine(
-                memory_budget=project.engine.memory, temp_directory=project.state / "tmp"
-            ),
+            engine=arrow,
+            spark=SparkPorts(SparkEngine(spark, arrow), partial(spark_relation, spark=spark)),
             auditor=SodaAuditor(sample_rows=project.audit.sample_rows),
             lineage=open_lineage(project.lineage, project.root),
+            home=open_home(project),
             memory_limit=project.audit.memory,
         )
 
 
-def make_worker(client: Client, queue: str, activities: Activities) -> Worker:
-    """A worker for the project; run it with ``async with``."""
+@contextmanager
+def _spark(project: Project) -> Iterator[Spark]:
+    """Spark as the project says, started by the first run that needs it."""
+    spark = Spark(project.spark, project.state, project.catalog.warehouse)
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def make_worker(
+    client: Client,
+    queue: str,
+    activities: Activities,
+    *,
+    slots: int = PARALLEL_STEPS,
+    graceful_seconds: float = GRACEFUL_SECONDS,
+) -> Worker:
+    """A worker for the project; run it with ``async with``.
+
+    Args:
+        queue: the project's, or that of its data steps.
+        slots: how many steps it does at once.
+        graceful_seconds: so long a step may go on when the worker is told to stop.
+    """
+    deployment = deployment_of(activities.project)
     return Worker(
         client,
         task_queue=queue,
         workflows=[WriteAuditPublish],
         activities=activities.all(),
-        activity_executor=ThreadPoolExecutor(PARALLEL_STEPS, "wap-step"),
-        max_concurrent_activities=PARALLEL_STEPS,
+        activity_executor=ThreadPoolExecutor(slots, "wap-step"),
+        max_concurrent_activities=slots,
         interceptors=[AttemptInterceptor(activities.record, crash_from(os.environ))],
         # A dead worker's private queue is given up soon, so that the next one can take over.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(milliseconds=500),
-        graceful_shutdown_timeout=timedelta(seconds=5),
+        graceful_shutdown_timeout=timedelta(seconds=graceful_seconds),
+        deployment_config=deployment,
+        # Else the SDK makes one of the code of every module there is, which takes seconds.
+        build_id=None if deployment else build_of(activities.project),
     )
 
 

@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from wap import failures
+    from wap import attributes, failures, metrics
     from wap.model import (
         CheckCounts,
         Ending,
@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         RunResult,
         SnapshotMove,
         StepState,
+        data_queue,
     )
     from wap.saga import Saga, uninterrupted
     from wap.steps import Audited, Resolved, RunRef, Staged, Steps, Undone
@@ -64,6 +65,8 @@ class WriteAuditPublish:
         self._result: RunResult | None = None
         self._published: SnapshotMove | None = None
         self._undo_failures: dict[str, Exception] = {}
+        self._bytes_written = 0
+        self._status = ""
 
     @workflow.query
     def progress(self) -> Progress:
@@ -101,6 +104,10 @@ class WriteAuditPublish:
                 # The publish had taken effect although its answer never came.
                 error, result = None, self._conclude(Ending.PUBLISHED)
         self._result = await uninterrupted(self._finish(result))
+        self._tell_status(self._result.ending.value)
+        metrics.run_ended(
+            workflow.metric_meter(), self._result, self._bytes_written, workflow.now()
+        )
         await workflow.wait_condition(workflow.all_handlers_finished)
         if error is None:
             return self._result
@@ -114,6 +121,7 @@ class WriteAuditPublish:
         for round_number in range(MAX_ROUNDS):
             self._run = self._run.model_copy(update={"round": round_number})
             self._resolved = await self._step(Steps.resolve)
+            self._tell_table(self._resolved.table)
             if self._resolved.refused is not None:
                 return self._conclude(Ending.REJECTED, self._resolved.refused)
             if self._resolved.nothing_new:
@@ -133,13 +141,14 @@ class WriteAuditPublish:
     async def _write_audit_publish(self) -> RunResult:
         self._saga.undo_with("drop_branch", self._drop_branch)
         await self._step(Steps.open_branch)
-        staged: Staged = await self._step(Steps.stage, limit=failures.LONG)
+        staged: Staged = await self._step(Steps.stage, limit=failures.LONG, moves_rows=True)
         self._rows = staged.rows
+        self._bytes_written += staged.bytes
         if staged.refused is not None:
             return await self._reject(staged.refused)
         for _ in range(MAX_REBASES):
             self._rows = await self._step(Steps.reconcile)
-            audited: Audited = await self._step(Steps.audit, limit=failures.LONG)
+            audited: Audited = await self._step(Steps.audit, limit=failures.LONG, moves_rows=True)
             self._checks = audited.checks
             if not audited.passed:
                 return await self._reject(audited.reason)
@@ -234,9 +243,12 @@ class WriteAuditPublish:
         limit: timedelta = failures.SHORT,
         retry: Any = failures.STEP,
         heed_cancel: bool = True,
+        moves_rows: bool = False,
     ) -> Any:
         """Run one step and note when it began, how long it took and whether it failed."""
         name = step.__name__
+        if name in attributes.PHASES:
+            self._tell_status(attributes.PHASES[name])
         state = StepState(name=name, started_at=workflow.now())
         self._steps.append(state)
         place = len(self._steps) - 1
@@ -245,6 +257,7 @@ class WriteAuditPublish:
             value = await workflow.execute_activity_method(
                 step,
                 args=[self._run, *arguments],
+                task_queue=self._data_queue() if moves_rows else None,
                 start_to_close_timeout=limit,
                 heartbeat_timeout=timedelta(seconds=self._run.request.heartbeat_seconds),
                 retry_policy=retry,
@@ -259,6 +272,21 @@ class WriteAuditPublish:
             # An activity that ends before it hears of the cancel returns as if there were none.
             self._raise_if_cancelled()
         return value
+
+    def _data_queue(self) -> str | None:
+        """Where workers with memory for rows wait; None: where all the others do."""
+        if not self._run.request.data_queue:
+            return None
+        return data_queue(workflow.info().task_queue)
+
+    def _tell_table(self, table: str) -> None:
+        if self._run.request.indexed:
+            workflow.upsert_search_attributes([attributes.TABLE.value_set(table)])
+
+    def _tell_status(self, status: str) -> None:
+        if self._run.request.indexed and status != self._status:
+            self._status = status
+            workflow.upsert_search_attributes([attributes.STATUS.value_set(status)])
 
     def _cancelled(self) -> bool:
         return workflow.cancellation_reason() is not None

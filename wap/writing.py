@@ -71,7 +71,10 @@ def _stage(
     folder: RunFolder,
     number: int,
 ) -> tuple[Staging, Books]:
-    written, counts = _write(pinned.plan, source, engine, staging, pinned.columns)
+    try:
+        written, counts = _write(pinned.plan, source, engine, staging, pinned.columns)
+    finally:
+        folder.hand_over_rejects()
     replaced, kept = _replaced(pinned, engine, catalog, staging)
     books = _books(pinned.plan, written, counts, replaced, kept)
     # Before the commit: an attempt that dies behind it must still find its books.

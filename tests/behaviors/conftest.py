@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyiceberg.catalog import Catalog
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import NoSuchNamespaceError
 from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
@@ -32,12 +35,12 @@ from catalog.native import NativeCatalog
 from catalog.nessie import NessieCatalog
 from catalog.nessie_commits import NessieCommitter
 from catalog.nessie_tables import PointerCatalog
-from catalog.sql import SqlCommitter
 from tests.servers.seaweedfs import SeaweedFS
 
-KINDS = ("memory", "sqlite", "portable", "sqlite-s3", "nessie")
+EMBEDDED = ("memory", "sqlite", "portable")
+KINDS = (*EMBEDDED, "sqlite-s3", "postgres", "rest", "glue", "nessie")
 #: A test for one kind is a test for those that commit as it does.
-LIKE = {"sqlite-s3": "sqlite"}
+LIKE = {"sqlite-s3": "sqlite", "postgres": "sqlite", "rest": "portable", "glue": "portable"}
 FLIGHTS = TableName.parse("nyc.flights")
 #: Where the lake's folder says which server it is on.
 NESSIE_URI = "nessie.uri"
@@ -62,8 +65,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         # Each mark narrows: one on the module, one on the test.
         marks = list(metafunc.definition.iter_markers("kinds"))
         wanted = [k for k in chosen if all({k, LIKE.get(k)} & {*mark.args} for mark in marks)]
-        if chosen == [*KINDS] and not any(metafunc.definition.iter_markers("s3")):
+        marked = {mark.name for mark in metafunc.definition.iter_markers()}
+        if chosen == [*KINDS] and "s3" not in marked:
             wanted = [k for k in wanted if k != "sqlite-s3"]  # each request costs it milliseconds
+        for mark in metafunc.definition.iter_markers("exactly"):
+            wanted = [k for k in wanted if k in mark.args]
+        if "glue" not in marked:
+            wanted = [k for k in wanted if k != "glue"]
+        if "embedded" in marked and chosen == [*KINDS]:
+            wanted = [k for k in wanted if k in (*EMBEDDED, "sqlite-s3", "nessie")]
         metafunc.parametrize("kind", wanted)
 
 
@@ -74,6 +84,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "s3: in S3 too; --catalogs=sqlite-s3 runs the others there as well"
     )
+    config.addinivalue_line("markers", "exactly(*names): only for these implementations")
+    config.addinivalue_line(
+        "markers", "embedded: on catalogs with a server only where --catalogs names them"
+    )
+    config.addinivalue_line("markers", "glue: for AWS Glue too, as moto plays it")
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,7 @@ class FaultyCommitter(Committer):
     def __init__(self, inner: Committer) -> None:
         self.inner = inner
         self.atomic_groups, self.serial = inner.atomic_groups, inner.serial
+        self.new_in_groups = inner.new_in_groups
         self.before: list[BaseException | Callable[[], None] | None] = []
         self.after: list[BaseException | Callable[[], None] | None] = []
 
@@ -162,7 +178,8 @@ class Lake:
 
     def files(self) -> set[str]:
         """Every file of the warehouse but the versions of the tables' metadata file."""
-        return {f for f in self.everything() if not f.endswith(".metadata.json")}
+        metadata = (".metadata.json", ".metadata.json.crc")
+        return {f for f in self.everything() if not f.endswith(metadata)}
 
     def where(self, file: str) -> str:
         """The location of one of the files."""
@@ -339,6 +356,7 @@ def read_ids(files: Iterable[DataFile], io: FileIO) -> list[int]:
 
 
 def open_lake(kind: str, root: Path, store: Store | None = None) -> Lake:
+    """A lake in a folder; what its catalog's server needs to be told lies there too."""
     warehouse = str(root / "warehouse")
     if kind == "memory":
         return Lake(kind, root, open_catalog("memory", "test", {"warehouse": warehouse}))
@@ -349,17 +367,19 @@ def open_lake(kind: str, root: Path, store: Store | None = None) -> Lake:
         main = opened.iceberg
         faults = FaultyCommitter(NessieCommitter(main))
         return Lake(kind, root, NessieCatalog(main, faults), main, faults)
-    uri = f"sqlite:///{root / 'catalog.db'}"
-    properties = {"uri": uri, "warehouse": warehouse}
+    told = root / "catalog.json"
+    properties = {"uri": f"sqlite:///{root / 'catalog.db'}", "warehouse": warehouse}
+    if told.exists():
+        properties |= json.loads(told.read_text())
     if store is not None:
         properties |= {"warehouse": store.url, **store.server.properties}
-    opened = open_catalog("sqlite", "test", properties)
+    name = properties.pop("name", "test")
+    opened = open_catalog("sqlite" if kind in ("portable", "sqlite-s3") else kind, name, properties)
     assert isinstance(opened, NativeCatalog)
     plain = opened.iceberg
-    committer = FaultyCommitter(
-        PortableCommitter(plain) if kind == "portable" else SqlCommitter(plain)  # type: ignore[arg-type]
-    )
-    return Lake(kind, root, NativeCatalog(plain, committer), plain, committer, store=store)
+    committer = PortableCommitter(plain) if kind == "portable" else opened.committer
+    faults = FaultyCommitter(committer)
+    return Lake(kind, root, NativeCatalog(plain, faults), plain, faults, store=store)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -376,23 +396,74 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def lake(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lake]:
-    store = None
     if kind == "nessie":
         server = request.getfixturevalue("nessie")
         server.empty()
         (tmp_path / NESSIE_URI).write_text(server.uri)
-    elif kind == "sqlite-s3":
-        bucket = request.getfixturevalue("s3_bucket")
-        at = f"lake-{secrets.token_hex(6)}"
-        store = Store(request.getfixturevalue("seaweedfs"), bucket, at)
-    opened = open_lake(kind, tmp_path, store)
+    elif kind in _SERVED:
+        told = _SERVED[kind](request)
+        (tmp_path / "catalog.json").write_text(json.dumps(told))
+    opened = open_lake(kind, tmp_path, _in_s3(request) if kind == "sqlite-s3" else None)
     yield opened
     opened.close()
+
+
+def _in_s3(request: pytest.FixtureRequest) -> Store:
+    server = request.getfixturevalue("seaweedfs")
+    bucket = request.getfixturevalue("s3_bucket")
+    return Store(server, bucket, f"lake-{secrets.token_hex(6)}")
 
 
 @pytest.fixture(scope="session")
 def s3_bucket(seaweedfs: SeaweedFS) -> str:
     return seaweedfs.bucket()
+
+
+def _on_postgres(request: pytest.FixtureRequest) -> dict[str, str]:
+    """One database for all: every lake has a catalog name of its own in it."""
+    uri = request.getfixturevalue("postgres_uri")
+    return {"uri": uri, "name": f"lake-{secrets.token_hex(6)}"}
+
+
+def _on_rest(request: pytest.FixtureRequest) -> dict[str, str]:
+    uri = request.getfixturevalue("iceberg_rest").uri
+    with closing(open_catalog("rest", "sweep", {"uri": uri})) as opened:
+        empty(opened.iceberg)  # type: ignore[attr-defined]
+    return {"uri": uri}
+
+
+def _on_glue(request: pytest.FixtureRequest) -> dict[str, str]:
+    properties = dict(request.getfixturevalue("glue").properties)
+    empty(load_catalog("sweep", type="glue", **properties), nested=False)
+    return properties
+
+
+_SERVED = {"postgres": _on_postgres, "rest": _on_rest, "glue": _on_glue}
+
+
+def empty(plain: Catalog, *, nested: bool = True) -> None:
+    """Remove every table and namespace: the tests share the server."""
+    for namespace in sorted(_namespaces(plain, (), nested=nested), key=len, reverse=True):
+        # A namespace in the middle of a name is gone with the last one below it.
+        with suppress(NoSuchNamespaceError):
+            for table in plain.list_tables(namespace):
+                plain.drop_table(table)
+            plain.drop_namespace(namespace)
+
+
+def _namespaces(
+    plain: Catalog, parent: tuple[str, ...], *, nested: bool
+) -> Iterator[tuple[str, ...]]:
+    for found in plain.list_namespaces(parent):
+        yield found
+        if nested:
+            yield from _namespaces(plain, found, nested=nested)
+
+
+@pytest.fixture(scope="session")
+def postgres_uri(request: pytest.FixtureRequest) -> str:
+    server = request.getfixturevalue("postgres")
+    return server.url(server.database())
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from checks.masking import MASK
 from checks.own import reconcile_check, schema_check
 from checks.report import CheckResult, Outcome, Report
 from checks.soda import SodaAuditor
+from checks.spark import SparkConnection
 
 PASSED, FAILED, WARNED = Outcome.PASSED, Outcome.FAILED, Outcome.WARNED
 NOT_EVALUATED = Outcome.NOT_EVALUATED
@@ -31,10 +32,13 @@ COLUMNS = {
 ROWS = """
     SELECT * FROM (VALUES
       (1::BIGINT, 'ann@example.org', 'new',  1.50::DECIMAL(9,2), 1,
-       TIMESTAMPTZ '2026-01-01 00:00:00+00'),
-      (2,         'bob@example.org', 'paid', 2.50,               2, '2026-01-02 00:00:00+00'),
-      (2,         NULL,              'new',  -3.00,              2, '2026-01-03 00:00:00+00'),
-      (3,         'eve at home',     'lost', 4.00,               9, '2026-01-04 00:00:00+00')
+       '2026-01-01 00:00:00+00'::TIMESTAMPTZ),
+      (2,         'bob@example.org', 'paid', 2.50,  2,
+       '2026-01-02 00:00:00+00'::TIMESTAMPTZ),
+      (2,         NULL,              'new',  -3.00, 2,
+       '2026-01-03 00:00:00+00'::TIMESTAMPTZ),
+      (3,         'eve at home',     'lost', 4.00,  9,
+       '2026-01-04 00:00:00+00'::TIMESTAMPTZ)
     ) AS t(id, email, status, amount, customer, stamp)
 """
 
@@ -44,21 +48,48 @@ def auditor(request) -> Auditor:
     return request.param()
 
 
+def fill(connection, kind: str) -> None:
+    connection.execute("CREATE SCHEMA sales")
+    for name, query in {
+        "orders": ROWS,
+        "orders__batch": f"{ROWS} WHERE id = 3",
+        "notes": "SELECT email AS note, status FROM sales.orders",
+        "customers": "SELECT * FROM (VALUES (1), (2)) AS c(cid)",
+    }.items():
+        connection.execute(f"CREATE {kind} sales.{name} AS {query}")
+
+
 @pytest.fixture
 def connection():
     with duckdb.connect() as con:
-        con.execute("SET TimeZone = 'UTC'; CREATE SCHEMA sales")
-        con.execute(f"CREATE VIEW sales.orders AS {ROWS}")
-        con.execute(f"CREATE VIEW sales.orders__batch AS {ROWS} WHERE id = 3")
-        con.execute("CREATE VIEW sales.notes AS SELECT email AS note, status FROM sales.orders")
-        con.execute("CREATE VIEW sales.customers AS SELECT unnest([1, 2]) AS cid")
+        con.execute("SET TimeZone = 'UTC'")
+        fill(con, "VIEW")
         yield con
+
+
+@pytest.fixture(scope="module")
+def spark_connection(spark):
+    with spark.session({}) as session:
+        fill(SparkConnection(session), "TABLE")
+        yield SparkConnection(session)
+        session.sql("DROP DATABASE sales CASCADE")
 
 
 @pytest.fixture
 def relation(connection) -> Relation:
+    return orders(connection)
+
+
+def orders(connection) -> Relation:
     rows = {"orders": 4, "orders__batch": 1}
     return Relation(connection, "lake", "sales", "orders", COLUMNS, rows)
+
+
+@pytest.fixture(params=["duckdb", "spark"])
+def anywhere(request) -> Relation:
+    """The relation on every connection that an audit may have."""
+    name = "connection" if request.param == "duckdb" else "spark_connection"
+    return orders(request.getfixturevalue(name))
 
 
 def contract(
@@ -153,8 +184,8 @@ OUTCOMES = [
 
 
 @pytest.mark.parametrize(("contract", "outcome", "measured", "failing"), OUTCOMES)
-def test_outcomes(auditor, relation, contract, outcome, measured, failing):
-    audit = auditor.audit(relation, [contract])
+def test_outcomes(auditor, anywhere, contract, outcome, measured, failing):
+    audit = auditor.audit(anywhere, [contract])
     assert audit.errors == ()
     found = {r.name: r for r in audit.results}
     assert found.keys() == contract.declared
@@ -164,23 +195,23 @@ def test_outcomes(auditor, relation, contract, outcome, measured, failing):
     assert result.blocking
 
 
-def test_a_warn_threshold_warns_and_does_not_block(auditor, relation):
+def test_a_warn_threshold_warns_and_does_not_block(auditor, anywhere):
     for kind, column in (("missing", "email"), ("duplicate", "id")):
         checks = contract(**{column: {kind: {"threshold": {"must_be": 0, "level": "warn"}}}})
-        result = only(auditor, relation, checks)
+        result = only(auditor, anywhere, checks)
         assert (result.outcome, result.blocking) == (WARNED, False)
         assert result.expected.startswith("warns unless")
 
 
-def test_two_thresholds_warn_between_them(auditor, relation):
+def test_two_thresholds_warn_between_them(auditor, anywhere):
     threshold = {"must_be_less_than": 2, "additional": {"must_be": 0, "level": "warn"}}
-    result = only(auditor, relation, contract(id={"duplicate": {"threshold": threshold}}))
+    result = only(auditor, anywhere, contract(id={"duplicate": {"threshold": threshold}}))
     assert (result.outcome, result.blocking) == (WARNED, True)
 
 
-def test_failing_rows_are_shown_key_and_column_first(auditor, relation):
+def test_failing_rows_are_shown_key_and_column_first(auditor, anywhere):
     checks = contract(id={"duplicate": None}, amount={"invalid": {"valid_min": 0}})
-    results = {r.column: r for r in auditor.audit(relation, [checks]).results}
+    results = {r.column: r for r in auditor.audit(anywhere, [checks]).results}
     assert results["id"].sample == ({"id": "2", "(copies)": "2"},)
     (row,) = results["amount"].sample
     assert list(row) == ["id", "amount", "email", "status", "customer", "stamp"]
@@ -198,8 +229,8 @@ def test_failing_rows_are_shown_key_and_column_first(auditor, relation):
         contract(status={"invalid": {"valid_values": ["new", "paid"]}}),
     ],
 )  # fmt: skip
-def test_the_sample_of_each_kind_is_the_bad_row(auditor, relation, check):
-    (row,) = only(auditor, relation, check).sample
+def test_the_sample_of_each_kind_is_the_bad_row(auditor, anywhere, check):
+    (row,) = only(auditor, anywhere, check).sample
     assert (row["id"], row["status"]) == ("3", "lost")
 
 
@@ -248,8 +279,8 @@ def errors_of(auditor, relation, *contracts: Contract) -> tuple[str, ...]:
         contract(email={"invalid": {"valid_format": {"name": "broken", "regex": "("}}}),
     ],
 )  # fmt: skip
-def test_what_the_engine_cannot_run_is_an_error(auditor, relation, bad):
-    errors_of(auditor, relation, bad)
+def test_what_the_engine_cannot_run_is_an_error(auditor, anywhere, bad):
+    errors_of(auditor, anywhere, bad)
 
 
 @pytest.mark.parametrize("name", ["lake/sales/customers", "sea/sales/orders", "lake/main/orders"])
@@ -260,8 +291,8 @@ def test_a_contract_about_another_relation_is_an_error(auditor, relation, name):
 
 
 @pytest.mark.parametrize("check", [{"row_count": None}, {"duplicate": {"columns": ["id"]}}])
-def test_other_rows_than_the_snapshot_has_are_an_error(auditor, relation, check):
-    other = replace(relation, rows={"orders": 5})
+def test_other_rows_than_the_snapshot_has_are_an_error(auditor, anywhere, check):
+    other = replace(anywhere, rows={"orders": 5})
     audit = auditor.audit(other, [contract(check)])
     assert any("4 rows were looked at, orders has 5" in e for e in audit.errors)
 
@@ -289,9 +320,9 @@ def test_logs_silenced_while_it_ran_are_an_error(auditor, relation):
     assert any("silences errors" in e for e in audit.errors)
 
 
-def test_an_aggregate_of_no_rows_is_not_evaluated(auditor, relation):
+def test_an_aggregate_of_no_rows_is_not_evaluated(auditor, anywhere):
     check = contract(amount={"aggregate": {"function": "avg", **must(must_be=1)}}, rows="id > 99")
-    audit = auditor.audit(relation, [check])
+    audit = auditor.audit(anywhere, [check])
     (result,) = audit.results
     assert result.outcome is NOT_EVALUATED
     assert "no row" in result.message
@@ -376,19 +407,19 @@ def every_check_type() -> Contract:
     )  # fmt: skip
 
 
-def test_our_names_of_checks_are_those_of_the_engine(auditor, relation):
-    audit = auditor.audit(relation, [every_check_type()])
+def test_our_names_of_checks_are_those_of_the_engine(auditor, anywhere):
+    audit = auditor.audit(anywhere, [every_check_type()])
     assert audit.errors == ()
     assert {r.name for r in audit.results} == every_check_type().declared
     assert all(r.outcome is not NOT_EVALUATED for r in audit.results)
 
 
-def test_several_contracts_on_several_relations(auditor, relation):
+def test_several_contracts_on_several_relations(auditor, anywhere):
     batch = parse_contract(
         '{"dataset": "lake/sales/orders__batch", "columns": [], "checks": [{"row_count": null}]}',
         "orders.batch.yml",
     )
-    audit = auditor.audit(relation, [contract({"row_count": None}), batch])
+    audit = auditor.audit(anywhere, [contract({"row_count": None}), batch])
     assert [(r.relation, r.measured) for r in audit.results] == [
         ("orders", "4 rows"),
         ("orders__batch", "1 rows"),
@@ -406,9 +437,9 @@ def report_of(auditor, relation, *contracts: Contract) -> Report:
     )  # fmt: skip
 
 
-def test_a_second_audit_gives_the_same_digest(auditor, relation):
-    one = report_of(auditor, relation, every_check_type())
-    other = report_of(auditor, relation, every_check_type())
+def test_a_second_audit_gives_the_same_digest(auditor, anywhere):
+    one = report_of(auditor, anywhere, every_check_type())
+    other = report_of(auditor, anywhere, every_check_type())
     assert one.digest == other.digest
     assert one.started_at != other.started_at
 

@@ -21,6 +21,7 @@ from catalog.base import Change, TableShape
 from catalog.errors import CatalogConfigError
 
 
+@pytest.mark.glue
 def test_a_run_publishes_what_it_staged(lake):
     run = lake.run()
     run.open()
@@ -236,6 +237,7 @@ def test_scan_refuses_a_filter_on_no_column(lake):
         )
 
 
+@pytest.mark.glue
 def test_two_runs_of_one_table_both_get_in(lake):
     lake.publish([1])
     one, two = lake.run(), lake.run()
@@ -310,6 +312,7 @@ def test_a_replace_is_not_rebased(lake):
         run.rebase()
 
 
+@pytest.mark.glue
 def test_several_tables_are_published_in_one_step_or_refused(lake):
     weather = TableName.parse("nyc.weather")
     lake.publish([1])
@@ -324,10 +327,36 @@ def test_several_tables_are_published_in_one_step_or_refused(lake):
             lake.catalog.publish(heads)
         assert lake.ids() == [1]
         return
+    if not lake.catalog.capabilities.new_in_groups:
+        with pytest.raises(UnsupportedError, match="new table"):
+            lake.catalog.publish(heads)
+        assert lake.ids() == [1]
+        assert lake.ids(weather) is None
+        return
     snapshots = lake.catalog.publish(heads)
     assert [s.table for s in snapshots] == [run.table for run in runs]
     assert lake.ids() == [1, 2]
     assert lake.ids(weather) == [2]
+    assert lake.catalog.publish(heads) == snapshots
+
+
+def test_a_group_of_tables_that_are_there_moves_in_one_step_or_not_at_all(lake):
+    weather = TableName.parse("nyc.weather")
+    lake.publish([1])
+    lake.publish([1], weather)
+    runs = [lake.run("both"), lake.run("both", weather)]
+    for run in runs:
+        run.open()
+        run.stage([2])
+        run.seal()
+    heads = [run.audited() for run in runs]
+    if not lake.catalog.capabilities.atomic_groups:
+        with pytest.raises(UnsupportedError):
+            lake.catalog.publish(heads)
+        assert lake.ids() == lake.ids(weather) == [1]
+        return
+    snapshots = lake.catalog.publish(heads)
+    assert lake.ids() == lake.ids(weather) == [1, 2]
     assert lake.catalog.publish(heads) == snapshots
 
 
@@ -357,6 +386,7 @@ def test_one_table_twice_in_a_group_is_refused(lake):
         lake.catalog.publish([run.audited(), run.audited()])
 
 
+@pytest.mark.glue
 def test_rollback_shows_an_earlier_seal_again(lake):
     first = lake.publish([1])
     second = lake.publish([2])

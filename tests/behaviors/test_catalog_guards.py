@@ -17,6 +17,8 @@ from catalog import (
 from catalog.drafts import Draft
 from catalog.moves import add_snapshot, ref_is, set_branch
 
+#: What is judged here was read already: no server has a say in it.
+pytestmark = pytest.mark.embedded
 #: Where a forger can get at the tables: not in memory.
 FORGED = pytest.mark.kinds("sqlite", "portable", "nessie")
 #: Where the branch is a ref of the table that main shows.

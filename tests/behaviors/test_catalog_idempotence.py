@@ -11,6 +11,7 @@ from catalog import (
     BranchNotFoundError,
     CatalogUnavailableError,
     HeadMovedError,
+    storage,
 )
 from catalog.base import Change
 
@@ -338,3 +339,23 @@ def test_a_drop_that_dies_is_completed_by_the_next(lake, dies_at):
     assert lake.files() == before
     assert lake.catalog.branches() == []
     assert lake.ids() == [1]
+
+
+@pytest.mark.s3
+@pytest.mark.kinds("sqlite-s3")
+@pytest.mark.parametrize("first_load", [True, False])
+def test_drop_aborts_the_uploads_of_its_run_and_of_no_other(lake, first_load):
+    if not first_load:
+        lake.publish([0])
+    run, other = lake.run("day-1"), lake.run("day-10")
+    writers = []
+    for each in (run, other):
+        each.open()
+        writers.append(storage.create(each.now.io, f"{each.now.data_location}/batch-0.parquet"))
+        writers[-1].write(b"x")
+    run.drop()
+    with pytest.raises(CatalogUnavailableError, match="upload is gone"):
+        writers[0].close()
+    writers[1].close()
+    assert len([f for f in lake.files() if "/day-10/" in f and f.endswith(".parquet")]) == 1
+    assert not [f for f in lake.files() if "/day-1/" in f]

@@ -150,11 +150,13 @@ def test_trap_10_a_lost_commit_leaves_no_file(lake, run):
     run.stage([2])
     on_branch, _ = lake.on_branch(run)
     known = _files_of(lake.plain, run) | _files_of(on_branch, run)
-    found = {str(p) for p in lake.warehouse.rglob("*") if p.is_file()}
+    # The checksums are Hadoop's, which writes the metadata of the server in these tests.
+    found = {str(p) for p in lake.warehouse.rglob("*") if p.is_file() and p.suffix != ".crc"}
+    known = {f.removeprefix("file:") for f in known}
     # Through the public interface alone, the loser's metadata file cannot be known. On Nessie
     # the way to what main shows is cleared, and main's log still names it.
     lost = {f for f in found - known if f.endswith(".metadata.json")}
-    assert found - known == (lost if lake.kind == "portable" else set())
+    assert found - known == (lost if lake.kind in ("portable", "glue") else set())
 
 
 def _files_of(catalog, run):

@@ -8,6 +8,8 @@ import pytest
 from catalog.drafts import Draft
 from catalog.moves import add_snapshot, set_branch
 
+#: What is judged here was read already: no server has a say in it.
+pytestmark = pytest.mark.embedded
 #: Where others can get at the tables: not in memory.
 FORGED = pytest.mark.kinds("sqlite", "portable", "nessie")
 

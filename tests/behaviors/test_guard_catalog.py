@@ -229,7 +229,7 @@ def test_a_snapshot_that_a_ref_moves_to_during_the_rebase_stays(lake, run):
     assert run.batch_ids() == [2]
 
 
-@pytest.mark.kinds("sqlite", "nessie")
+@pytest.mark.kinds("sqlite", "rest", "nessie")
 def test_a_group_of_which_one_moves_during_the_commit_moves_nothing(lake, run, flights):
     other = TableName.parse("nyc.planes")
     lake.publish([1], other)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ from pyiceberg.types import DateType, NestedField
 from catalog import Branch, TableName, open_catalog
 from catalog.errors import CatalogUnavailableError, TableNotFoundError
 from tests.servers.proxy import Proxy
+from wap import relations
 from wap.diff import diff
 from wap.errors import QueryError, RelationError
 from wap.query import query
-from wap.relations import audit_relation
+from wap.spark.relations import spark_relation
 
 pytestmark = pytest.mark.s3
 
@@ -23,6 +26,11 @@ pytestmark = pytest.mark.s3
 @pytest.fixture
 def tmp(tmp_path: Path) -> Path:
     return tmp_path / "tmp"
+
+
+@pytest.fixture
+def audit_relation():
+    return relations.audit_relation
 
 
 def staged(lake: Any, ids: list[int], **options: Any) -> Any:
@@ -37,7 +45,7 @@ def ids(relation: Any, view: str, schema: str = "nyc") -> list[int]:
     return [row[0] for row in found.fetchall()]
 
 
-def test_an_audit_sees_candidate_batch_and_published(lake, tmp):
+def test_an_audit_sees_candidate_batch_and_published(lake, tmp, audit_relation):
     lake.publish([1, 2])
     run = staged(lake, [3])
     with audit_relation(lake.catalog, run.now, temp_directory=tmp) as relation:
@@ -50,7 +58,9 @@ def test_an_audit_sees_candidate_batch_and_published(lake, tmp):
     assert list(tmp.iterdir()) == []
 
 
-def test_what_is_published_of_a_new_table_is_empty_with_the_candidates_columns(lake, tmp):
+def test_what_is_published_of_a_new_table_is_empty_with_the_candidates_columns(
+    lake, tmp, audit_relation
+):
     run = staged(lake, [3])
     with audit_relation(lake.catalog, run.now, temp_directory=tmp) as relation:
         con = relation.connection
@@ -60,7 +70,9 @@ def test_what_is_published_of_a_new_table_is_empty_with_the_candidates_columns(l
         assert (published.columns, published.types) == (candidate.columns, candidate.types)
 
 
-def test_an_audit_stays_with_its_snapshots_when_main_and_the_branch_move_on(lake, tmp):
+def test_an_audit_stays_with_its_snapshots_when_main_and_the_branch_move_on(
+    lake, tmp, audit_relation
+):
     lake.publish([1])
     run = staged(lake, [2])
     before = run.now
@@ -72,7 +84,9 @@ def test_an_audit_stays_with_its_snapshots_when_main_and_the_branch_move_on(lake
     assert before.head != run.now.head
 
 
-def test_a_new_column_is_seen_by_the_audit_and_by_no_consumer(lake, make_schema, tmp):
+def test_a_new_column_is_seen_by_the_audit_and_by_no_consumer(
+    lake, make_schema, tmp, audit_relation
+):
     lake.publish([1])
     run = lake.run()
     run.open(make_schema(NestedField(3, "day", DateType(), required=False)))
@@ -92,7 +106,7 @@ def test_a_new_column_is_seen_by_the_audit_and_by_no_consumer(lake, make_schema,
     ]
 
 
-def test_neighbours_are_what_consumers_see(lake, tmp):
+def test_neighbours_are_what_consumers_see(lake, tmp, audit_relation):
     airlines = TableName.parse("ref.air.lines")
     lake.publish([7], airlines)
     staged(lake, [8], table=airlines)
@@ -103,7 +117,7 @@ def test_neighbours_are_what_consumers_see(lake, tmp):
         assert ids(relation, "lines", "ref.air") == [7]
 
 
-def test_a_neighbour_that_is_not_published_is_an_error(lake, tmp):
+def test_a_neighbour_that_is_not_published_is_an_error(lake, tmp, audit_relation):
     run = staged(lake, [1])
     missing = [TableName.parse("nyc.planes")]
     with (
@@ -113,7 +127,7 @@ def test_a_neighbour_that_is_not_published_is_an_error(lake, tmp):
         pytest.fail("no relation without the neighbour")
 
 
-def test_a_neighbour_cannot_take_the_place_of_what_is_audited(lake, tmp):
+def test_a_neighbour_cannot_take_the_place_of_what_is_audited(lake, tmp, audit_relation):
     impostor = TableName.parse("nyc.flights__batch")
     lake.publish([7], impostor)
     run = staged(lake, [1])
@@ -187,7 +201,7 @@ def test_a_diff_of_a_new_table_has_no_before(lake, tmp):
 
 
 @pytest.mark.kinds("sqlite-s3")
-def test_a_store_that_goes_away_in_an_audit_is_no_verdict(lake, tmp):
+def test_a_store_that_goes_away_in_an_audit_is_no_verdict(lake, tmp, audit_relation):
     """The auditor takes what DuckDB says for an error of the check."""
     run = staged(lake, [3])
     proxy = Proxy(lake.store.server.port)
@@ -224,3 +238,27 @@ def test_a_query_over_s3_reads_no_file_but_the_published(lake, tmp):
     assert query(lake.catalog, "SELECT id FROM nyc.flights", temp_directory=tmp)[
         "id"
     ].to_pylist() == [1]
+
+
+ON_SPARK = (
+    test_an_audit_sees_candidate_batch_and_published,
+    test_an_audit_stays_with_its_snapshots_when_main_and_the_branch_move_on,
+    test_a_new_column_is_seen_by_the_audit_and_by_no_consumer,
+    test_neighbours_are_what_consumers_see,
+    test_a_neighbour_that_is_not_published_is_an_error,
+    test_a_neighbour_cannot_take_the_place_of_what_is_audited,
+)
+
+
+@pytest.mark.server
+@pytest.mark.kinds("sqlite")
+@pytest.mark.parametrize("behavior", ON_SPARK, ids=lambda b: b.__name__)
+def test_the_same_on_spark(behavior, lake, make_schema, tmp, spark):
+    fixtures = {
+        "lake": lake,
+        "make_schema": make_schema,
+        "tmp": tmp,
+        "audit_relation": partial(spark_relation, spark=spark),
+    }
+    behavior(**{name: fixtures[name] for name in inspect.signature(behavior).parameters})
+    assert not [f for f in lake.files() if "scratch-" in f]

@@ -76,7 +76,7 @@ class Shop:
     def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, str(ROOT / "run_workflow.py"), *args, "--project", str(self.root)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment(env),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(env),
         )  # fmt: skip
 
     def result(self, *args: str, code: int = 0, **env: str) -> dict[str, Any]:
@@ -109,11 +109,11 @@ class Shop:
         where = [] if "--project" in args else ["--project", str(self.root)]
         return subprocess.run(
             [sys.executable, *args, *where],
-            capture_output=True, text=True, check=False, env=_environment(env), timeout=240,
+            capture_output=True, text=True, check=False, env=environment(env), timeout=240,
         )  # fmt: skip
 
 
-def _environment(env: dict[str, str]) -> dict[str, str]:
+def environment(env: dict[str, str]) -> dict[str, str]:
     own = {k: v for k, v in os.environ.items() if not k.startswith(("WAP_", "TEMPORAL_"))}
     return {**own, "WAP_TEMPORAL__HEARTBEAT_SECONDS": "3", **env}
 

@@ -15,7 +15,6 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pyiceberg.catalog.rest import RestCatalog
 
 from catalog import (
     Branch,
@@ -29,7 +28,7 @@ from catalog import (
     open_catalog,
 )
 from catalog.nessie import NessieCatalog
-from catalog.nessie_api import Api, Meta, Put, RefGoneError, is_nessie_rest
+from catalog.nessie_api import Api, Meta, Put, RefGoneError
 from catalog.nessie_tables import PointerCatalog
 from tests.behaviors.conftest import FLIGHTS, Lake, Run
 from tests.servers.nessie import Nessie, on_postgres
@@ -469,11 +468,10 @@ def test_a_bad_token_is_a_mistake_in_the_settings(guarded, tmp_path, bad):
     assert not bad or bad not in str(raised.value)
 
 
-def test_its_iceberg_rest_is_known_for_what_it_is(guarded):
-    uri = guarded.uri.replace("/api/v2", "/iceberg")
-    assert is_nessie_rest(RestCatalog("rest", uri=uri, token=token()).properties)
-    assert not is_nessie_rest({"nessie.is-nessie-catalog": "false"})
-    assert not is_nessie_rest({"uri": uri})
+def test_its_iceberg_rest_is_refused(guarded):
+    properties = {"uri": guarded.uri.replace("/api/v2", "/iceberg"), "token": token()}
+    with pytest.raises(UnsupportedError, match="Nessie's Iceberg REST"):
+        open_catalog("rest", "test", properties)
 
 
 def test_no_server_is_unavailable(tmp_path):

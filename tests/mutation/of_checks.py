@@ -13,6 +13,8 @@ _own = guards_of("checks/own.py", f"{_UNIT}_own.py")
 _soda = guards_of("checks/soda.py", f"{_UNIT}_soda.py")
 _edge = guards_of("checks/soda_edge.py", f"{_UNIT}_soda_edge.py")
 
+_spark = guards_of("checks/spark.py", f"{_UNIT}_spark.py")
+
 _NOTHING_LESS = "test_passes_on_nothing_less"
 _CHANGED = "test_a_changed_report_is_not_read_back"
 _ODD = "test_what_is_missing_or_odd_does_not_pass"
@@ -399,5 +401,29 @@ GUARDS: tuple[Guard, ...] = (
         "errors=tuple(str(e) for e in result.get_errors()),",
         "errors=(),",
         "test_an_engine_error_is_among_the_errors",
+    ),
+    _spark(
+        "Spark's own end taken for a verdict",
+        "self._lost.append(_said(exc))",
+        "pass",
+        "test_spark_that_goes_away_is_told_from_a_query_that_fails",
+    ),
+    _spark(
+        "SQL that Spark has no words for",
+        "unsupported_level=ErrorLevel.RAISE",
+        "unsupported_level=ErrorLevel.IGNORE",
+        "test_what_has_no_translation_is_refused",
+    ),
+    _spark(
+        "a second statement in a contract",
+        "if len(statements) != 1 or statements[0] is None:",
+        "if not statements or statements[0] is None:",
+        "test_what_has_no_translation_is_refused",
+    ),
+    _spark(
+        "a filter in another dialect",
+        '"rows_tested_query", "filter")',
+        '"rows_tested_query")',
+        "test_every_sql_text_of_a_contract_is_translated_and_nothing_else",
     ),
 )

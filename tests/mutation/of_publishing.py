@@ -13,6 +13,11 @@ _UNIT = "tests/unit/catalog/test"
 _refs = guards_of("catalog/refs.py", f"{_UNIT}_refs.py")
 _publish = guards_of("catalog/publish.py", f"{_BEHAVIORS}_guards.py")
 _sql = guards_of("catalog/sql.py", _RARE)
+_postgres_sql = guards_of("catalog/sql.py", "tests/integration/test_postgres.py")
+_postgres = guards_of("catalog/postgres.py", "tests/integration/test_postgres.py")
+_rest = guards_of("catalog/rest.py", f"{_UNIT}_iceberg_rest.py")
+_rest_names = guards_of("catalog/iceberg_rest.py", f"{_UNIT}_iceberg_rest.py")
+_unstaging = guards_of("catalog/unstaging.py", "tests/integration/test_rest.py")
 _proof = guards_of("catalog/proof.py", f"{_BEHAVIORS}_guards.py")
 _sealing = guards_of("catalog/sealing.py", f"{_BEHAVIORS}_guards.py")
 _LESS = "test_no_audited_head_from_less"
@@ -198,6 +203,73 @@ GUARDS: tuple[Guard, ...] = (
         "                IcebergTables.metadata_location == swap.old_location,\n",
         "",
         f"{_TRAPS}::test_trap_4_both_refs_are_required_not_only_the_first[sqlite-main]",
+    ),
+    _publish(
+        "a new table among a group's moves, where names are given one by one",
+        "if len(proposals) > 1 and new and not home.committer.new_in_groups:",
+        "if False:",
+        f"{_BEHAVIORS}.py::test_several_tables_are_published_in_one_step_or_refused[rest]",
+    ),
+    _postgres_sql(
+        "a transaction that the database undid, taken for one of unknown end",
+        "if isinstance(exc, DBAPIError) and is_undone(exc):",
+        "if False:",
+        "test_a_deadlock_with_somebody_else_is_a_lost_race",
+    ),
+    _postgres_sql(
+        "groups that wait for each other",
+        "for swap in sorted(swaps, key=lambda s: s.new_name):",
+        "for swap in swaps:",
+        "test_groups_lock_their_tables_in_one_order_whatever_they_are_given",
+    ),
+    _postgres(
+        "connections that a restart has killed",
+        '"pool_pre_ping": "true"',
+        '"pool_pre_ping": "false"',
+        "test_a_restart_in_mid_run_is_not_noticed_by_a_warm_worker",
+    ),
+    _rest(
+        "branches inside the tables of Nessie's Iceberg REST",
+        'if catalog.properties.get(_IS_NESSIE, "false").lower() == "true":',
+        "if False:",
+        "test_nessie_is_refused",
+    ),
+    _rest(
+        "a group on a server that cannot commit it in one step",
+        "self.atomic_groups = catalog.commits_groups",
+        "self.atomic_groups = True",
+        "test_groups_are_offered_only_by_a_server_that_says_so",
+    ),
+    _rest_names(
+        "a call that waits for ever",
+        '**{"timeout": self._timeout, **given}',
+        "**given",
+        "test_every_call_ends_the_one_for_the_configuration_too",
+    ),
+    _unstaging(
+        "files of a table whose old name is still there",
+        "if hidden is not None and _is_published(home, name, hidden):",
+        "if False:",
+        f"{_BEHAVIORS}_faults.py::"
+        "test_a_rename_that_died_between_its_two_halves_is_published_and_cleared[glue]",
+    ),
+    _unstaging(
+        "an empty table that a late rename shows to readers",
+        "            _take_back_name(home, name, hidden)\n",
+        "",
+        "test_a_rename_that_comes_after_main_was_taken_back_shows_nothing",
+    ),
+    _unstaging(
+        "files that go while a publish may still find the branch",
+        "if ref is not None and home.warehouse is None:",
+        "if False:",
+        "test_a_publish_that_comes_while_the_files_go_is_refused",
+    ),
+    _unstaging(
+        "data that nobody can find once the entry is gone",
+        "        if home.warehouse is None:\n            # Nobody",
+        "        if False:\n            # Nobody",
+        "test_a_drop_that_dies_around_the_entry_leaves_no_data",
     ),
     _sql(
         "a group that is moved in part",

@@ -9,6 +9,7 @@ _EVIDENCE = "tests/unit/wap/test_guard_evidence.py"
 
 _workflow = guards_of("wap/workflow.py", "tests/workflow/test_saga.py")
 _saga = guards_of("wap/saga.py", "tests/workflow/test_saga.py")
+_codec = guards_of("wap/codec.py", "tests/unit/wap/test_codec.py")
 _activities = guards_of("wap/activities.py", _STEPS)
 _auditing = guards_of("wap/auditing.py", _STEPS)
 _planning = guards_of("wap/planning.py", _STEPS)
@@ -19,6 +20,8 @@ _relations = guards_of("wap/relations.py", "tests/behaviors/test_reading.py")
 _remote = guards_of("wap/remote_files.py", "tests/unit/wap/test_remote_files.py")
 _runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
 _access = guards_of("wap/access.py", "tests/unit/wap/test_access.py")
+
+_tasks = guards_of("wap/spark/tasks.py", "tests/unit/wap/spark/test_tasks.py")
 
 _CANCEL = "test_cancel_in_a_step_rolls_back_even_if_the_step_never_hears_of_it"
 _SAVE = "    folder.save_books(number, books)\n"
@@ -150,6 +153,25 @@ GUARDS: tuple[Guard, ...] = (
         "            error = exc\n            await uninterrupted(self._undo())\n",
         "            error = exc\n            await self._undo()\n",
         "tests/workflow/test_guard_cancel.py::test_an_undo_is_tried_again",
+    ),
+    _workflow(
+        "another order of steps for runs that are at work",
+        "            await self._step(Steps.seal, audited)\n",
+        "            await self._step(Steps.reconcile)\n"
+        "            await self._step(Steps.seal, audited)\n",
+        "tests/workflow/test_replay.py::test_a_saved_run_goes_on",
+    ),
+    _codec(
+        "a payload that is said to be under another key",
+        'return b"wap:1:" + key_id.encode()',
+        'return b"wap:1:"',
+        "test_the_key_that_is_named_is_part_of_what_is_sealed",
+    ),
+    _codec(
+        "messages of failures left in clear",
+        "        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,\n",
+        "",
+        "test_what_failed_is_not_told_in_clear",
     ),
     _activities(
         "a failing audit told as passed",
@@ -332,5 +354,23 @@ GUARDS: tuple[Guard, ...] = (
         'return Report.from_json(self._read("report.json"), digest=digest)',
         'return Report.from_json(self._read("report.json"))',
         "test_another_audits_report_is_not_taken",
+    ),
+    _tasks(
+        "a part of the input that Spark lost",
+        "if sorted(found) != list(range(count)):",
+        "if False:",
+        "test_a_part_that_is_lost_is_an_error",
+    ),
+    _tasks(
+        "a part that Spark read twice, and not to the same rows",
+        "if found.setdefault(books.part, books) != books:",
+        "if found.setdefault(books.part, books) is None:",
+        "test_a_part_that_reads_otherwise_the_second_time_is_an_error",
+    ),
+    _tasks(
+        "a part that ended in an error",
+        "if books.error is not None:",
+        "if False:",
+        "test_what_ended_a_part_is_raised_here",
     ),
 )

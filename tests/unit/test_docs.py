@@ -29,7 +29,7 @@ from wap.cli.show import _branch_json
 from wap.diff import TableDiff
 from wap.doctor import Finding
 from wap.history import TableProof
-from wap.model import Ending, ExitCode, RunResult
+from wap.model import Build, Ending, ExitCode, RunResult
 from wap.pipeline import parse_pipeline
 from wap.settings import Settings
 from wap.status import Overview
@@ -326,7 +326,7 @@ def test_verify_sample_holds_proofs():
 
 @pytest.mark.parametrize(
     ("name", "model"),
-    [("diff", TableDiff), ("doctor", Finding), ("pipelines", VersionInfo)],
+    [("deploy", Build), ("diff", TableDiff), ("doctor", Finding), ("pipelines", VersionInfo)],
 )
 def test_samples_of_one_model_each(name, model):
     sample = samples()[name]

@@ -37,11 +37,17 @@ def down(project: ProjectOption = Path()) -> None:
 
 
 @app.command()
-def doctor(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
+def doctor(
+    project: ProjectOption = Path(),
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Register what a given Temporal server lacks.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Prove the set-up with a probe write that main must not show."""
     from wap.doctor import examine  # noqa: PLC0415 - see the package's docstring
 
-    findings = examine(open_project(project))
+    findings = examine(open_project(project), fix=fix)
     if as_json:
         print_json([finding.model_dump() for finding in findings])
     else:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -108,6 +108,41 @@ class SqlStream:
     bytes: int = 0
 
 
+class Part(Protocol):
+    """A portion of an extract that another process can read: it pickles, and holds no rows."""
+
+    @property
+    def name(self) -> str:
+        """What it is a part of, for messages."""
+
+    @property
+    def bytes(self) -> int:
+        """Of its input, where known."""
+
+    def open(self, rejects: IO[str] | None = None) -> Extract:
+        """Start reading it: the same rows, errors and line numbers as in the extract it is of.
+
+        Args:
+            rejects: where its malformed rows are written, as JSON lines.
+        """
+
+
+class Split(Protocol):
+    """How other processes read an extract.
+
+    Attributes:
+        rejects: where malformed rows are kept, as JSON lines; None: nowhere.
+    """
+
+    rejects: IO[str] | None
+
+    def parts(self) -> Sequence[Part]:
+        """The extract's rows in portions, in their order."""
+
+    def book(self, counts: Counts, rows: int) -> None:
+        """Take in the books of a part that was read elsewhere, and gave so many rows."""
+
+
 class Extract(Protocol):
     """One opened read: rows in ``schema``'s types and order, streamed, memory bounded.
 
@@ -120,6 +155,10 @@ class Extract(Protocol):
     schema: pa.Schema
     counts: Counts
     sql: SqlStream | None
+
+    @property
+    def split(self) -> Split | None:
+        """The same rows for other processes; None where only this one can read them."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, once.

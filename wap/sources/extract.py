@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import IO, Protocol
 import pyarrow as pa
 
 from wap.errors import BatchRefusedError, SourceChangedError, SourceError
-from wap.sources.base import Counts, Reject, SqlStream
+from wap.sources.base import Counts, Part, Reject, Split, SqlStream
 from wap.sources.interval import Bounds
 from wap.sources.listing import InputFile
 from wap.sources.reading import Parsed, Reader
@@ -47,6 +47,7 @@ class FilesExtract:
     rejects: IO[str] | None
     cancelled: Callable[[], bool]
     query: Query | None = None
+    cut: Callable[[], Sequence[Part]] | None = None
     counts: Counts = field(default_factory=Counts)
     sql: SqlStream | None = field(init=False)
     _yielded: int = 0
@@ -71,6 +72,26 @@ class FilesExtract:
                     if len(kept):
                         yield kept
         self._refuse()
+
+    @property
+    def split(self) -> Split | None:
+        """See the port."""
+        return self if self.cut else None
+
+    def parts(self) -> Sequence[Part]:
+        """See :class:`wap.sources.base.Split`."""
+        return self.cut() if self.cut else ()
+
+    def book(self, counts: Counts, rows: int) -> None:
+        """See :class:`wap.sources.base.Split`."""
+        self._streamed = True
+        self._yielded += rows
+        self.counts.read += counts.read
+        self.counts.rejected += counts.rejected
+        self.counts.discarded += counts.discarded
+        self.counts.bytes += counts.bytes
+        room = KEPT_REJECTS - len(self.counts.rejects)
+        self.counts.rejects += counts.rejects[:room]
 
     def finish(self) -> Counts:
         """See the port."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,18 +14,13 @@ import pyarrow as pa
 from wap.errors import SourceChangedError
 from wap.pipeline import FilesSource as Spec
 from wap.sources.base import Cursor, Extract, Interval, Plan, Source
-from wap.sources.csv_reader import CsvReader
 from wap.sources.extract import FilesExtract, open_rejects
 from wap.sources.interval import bounds_of
-from wap.sources.json_reader import JsonReader
 from wap.sources.listing import InputFile, list_inputs
 from wap.sources.loaded import Loaded, keys_of
 from wap.sources.parquet_reader import ParquetReader
 from wap.sources.parquet_sql import parquet_query
-from wap.sources.reading import Reader
-
-#: More threads only fill memory: parsing is not what the write path waits for.
-_MAX_THREADS = 4
+from wap.sources.parts import parts_of, reader_of
 
 
 class FilesSource(Source):
@@ -112,14 +106,14 @@ class FilesSource(Source):
 
     def schema(self, plan: Plan) -> pa.Schema:
         """See the port."""
-        return self._reader().schema(self._planned(plan))
+        return reader_of(self.spec).schema(self._planned(plan))
 
     @contextmanager
     def open(
         self, plan: Plan, schema: pa.Schema, *, cancelled: Callable[[], bool] = lambda: False
     ) -> Iterator[Extract]:
         """See the port."""
-        files, reader = self._planned(plan), self._reader()
+        files, reader = self._planned(plan), reader_of(self.spec)
         bounds = bounds_of(plan.interval, schema) if plan.interval else None
         with ExitStack() as stack:
             query = None
@@ -136,6 +130,7 @@ class FilesSource(Source):
                 rejects=open_rejects(self.rejects, stack),
                 cancelled=cancelled,
                 query=query,
+                cut=lambda: parts_of(self.spec, files, schema, plan.interval),
             )
 
     def advance(self, since: Cursor | None, plan: Plan) -> Cursor:
@@ -167,14 +162,6 @@ class FilesSource(Source):
                 )
             files.append(file)
         return files
-
-    def _reader(self) -> Reader:
-        threads = max(1, min(_MAX_THREADS, os.cpu_count() or 1))
-        if self.spec.format == "parquet":
-            return ParquetReader(self.spec, threads)
-        if self.spec.format in ("json", "ndjson"):
-            return JsonReader(self.spec, threads)
-        return CsvReader(self.spec, threads)
 
 
 def _summary(count: int, size: int) -> str:

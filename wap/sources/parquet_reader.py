@@ -35,10 +35,12 @@ class ParquetReader:
     Attributes:
         spec: the pipeline's ``source`` section.
         threads: row groups read at the same time.
+        groups: only these row groups of each file; None: all.
     """
 
     spec: Spec
     threads: int = 2
+    groups: range | None = None
 
     def schema(self, files: list[InputFile]) -> pa.Schema:
         """The files' own schema; types that differ between files become the wider one.
@@ -81,12 +83,15 @@ class ParquetReader:
         metadata, start = parquet.metadata, 0
         for number in range(metadata.num_row_groups):
             group = metadata.row_group(number)
+            if self.groups is not None and number not in self.groups:
+                start += group.num_rows
+                continue
             if group.total_byte_size <= _WHOLE_GROUP_BYTES and group.num_rows <= _WHOLE_GROUP_ROWS:
                 yield _Piece(start, group.num_rows, self._whole(file, metadata, number, names))
             else:
                 yield from self._parts(file, parquet, number, names, start)
             start += group.num_rows
-            progress(sum(group.column(i).total_compressed_size for i in range(group.num_columns)))
+            progress(_stored(group))
 
     def _whole(
         self, file: InputFile, metadata: pq.FileMetaData, number: int, names: list[str]
@@ -114,6 +119,18 @@ class ParquetReader:
         # Rows that the footer counts and the pages lack (none): the books will not balance.
         yield _Piece(start + read, rows - read, list)
 
+    def portions(self, file: InputFile, size: int) -> Iterator[tuple[range, int]]:
+        """Row groups in a row that come to about so many stored bytes, and their bytes."""
+        with self.opened(file) as parquet:
+            metadata = parquet.metadata
+            sizes = [_stored(metadata.row_group(n)) for n in range(metadata.num_row_groups)]
+        first, together = 0, 0
+        for number, stored in enumerate(sizes):
+            together += stored
+            if together >= size or number == len(sizes) - 1:
+                yield range(first, number + 1), together
+                first, together = number + 1, 0
+
     @contextmanager
     def opened(
         self, file: InputFile, metadata: pq.FileMetaData | None = None
@@ -138,6 +155,11 @@ class ParquetReader:
                     parquet.close()
             except (pa.ArrowException, OSError) as exc:
                 raise _damaged(file, exc) from exc
+
+
+def _stored(group: Any) -> int:
+    """A row group's bytes in the file."""
+    return sum(group.column(i).total_compressed_size for i in range(group.num_columns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,8 +98,8 @@ def test_every_public_name_is_there():
 
 def test_an_unknown_kind():
     with pytest.raises(CatalogConfigError, match="unknown catalog kind") as raised:
-        catalog.open_catalog("hive", "t", {})
-    assert "memory, nessie, sqlite" in raised.value.hint
+        catalog.open_catalog("oracle", "t", {})
+    assert "memory, nessie, postgres, rest, sqlite" in raised.value.hint
 
 
 def test_a_missing_package_names_the_pip_line(monkeypatch):

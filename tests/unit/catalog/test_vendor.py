@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 
+import botocore.exceptions
+import psycopg
 import pydantic
 import pytest
+import requests
 from pyiceberg import exceptions as iceberg
 from pyiceberg.table.metadata import TableMetadataUtil
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from thrift.transport.TTransport import TTransportException
 
 from catalog.errors import (
     CatalogConfigError,
@@ -19,7 +23,7 @@ from catalog.errors import (
     TableNotFoundError,
     UnsupportedError,
 )
-from catalog.vendor import is_transient, translated
+from catalog.vendor import is_transient, is_undone, translated
 
 
 def _pydantic_error() -> pydantic.ValidationError:
@@ -107,3 +111,79 @@ def test_newer_format_version_and_a_cut_off_file_are_told_apart():
     cut_off = _of_metadata('{"format-version": 2, "loc')
     assert "Invalid JSON" in cut_off
     assert "newer" not in cut_off
+
+
+def _pg(state: str | None, message: str) -> Exception:
+    """An error of psycopg's inside one of SQLAlchemy's."""
+    orig = psycopg.Error(message) if state is None else psycopg.errors.lookup(state)(message)
+    return OperationalError("UPDATE secret", {"password": "hunter2"}, orig)
+
+
+UNREACHED = "connection failed: connection to server at "
+POSTGRES = [
+    (None, f'{UNREACHED}"127.0.0.1", port 1 failed: Connection refused', CatalogUnavailableError),
+    (None, "consuming input failed: server closed the connection", CatalogUnavailableError),
+    (None, f"{UNREACHED}: FATAL: the database system is starting up", CatalogUnavailableError),
+    (None, "connection timeout expired", CatalogUnavailableError),
+    ("57P01", "terminating connection due to administrator command", CatalogUnavailableError),
+    ("57P03", "the database system is shutting down", CatalogUnavailableError),
+    ("53300", "sorry, too many clients already", CatalogUnavailableError),
+    ("40001", "could not serialize access", CatalogUnavailableError),
+    ("40P01", "deadlock detected", CatalogUnavailableError),
+    ("55P03", "canceling statement due to lock timeout", CatalogUnavailableError),
+    ("08006", "connection failure", CatalogUnavailableError),
+    ("53100", "could not extend file", StorageFullError),
+    ("42501", "permission denied for table iceberg_tables", CatalogConfigError),
+    (None, f'{UNREACHED}"h": FATAL: password authentication failed for "u"', CatalogConfigError),
+    (None, f'{UNREACHED}"h": FATAL: database "nowhere" does not exist', CatalogConfigError),
+    (None, f'{UNREACHED}"h": FATAL: no pg_hba.conf entry for host', CatalogConfigError),
+]
+
+
+@pytest.mark.parametrize(("state", "message", "ours"), POSTGRES)
+def test_what_postgres_says(state, message, ours):
+    theirs = _pg(state, message)
+    with pytest.raises(ours) as raised, translated("nyc.flights"):
+        raise theirs
+    assert is_transient(theirs) == (ours is CatalogUnavailableError)
+    assert is_undone(theirs) == (state in ("40001", "40P01"))
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        requests.ConnectionError("reset"),
+        requests.ReadTimeout("timed out"),
+        botocore.exceptions.EndpointConnectionError(endpoint_url="http://h"),
+        botocore.exceptions.ReadTimeoutError(endpoint_url="http://h"),
+        TTransportException(message="Could not connect"),
+    ],
+)
+def test_a_call_that_nobody_answered(theirs):
+    with pytest.raises(CatalogUnavailableError), translated("nyc.flights"):
+        raise theirs
+    assert is_transient(theirs)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "ours"),
+    [
+        ("AccessDeniedException", 400, CatalogConfigError),
+        ("ThrottlingException", 400, CatalogUnavailableError),
+        ("InternalServiceException", 500, CatalogUnavailableError),
+    ],
+)
+def test_what_aws_says(code, status, ours):
+    said = {
+        "Error": {"Code": code, "Message": "hunter2"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    with pytest.raises(ours, match=code) as raised, translated("nyc.flights"):
+        raise botocore.exceptions.ClientError(said, "GetTable")
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_namespace_that_this_catalog_cannot_nest():
+    with pytest.raises(UnsupportedError, match="nested"), translated("a.b.c"):
+        raise ValueError("Invalid database, hierarchical namespaces are not supported: ('a', 'b')")

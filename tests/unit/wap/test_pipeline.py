@@ -81,7 +81,7 @@ BAD: list[tuple[str, str, str, int, str]] = [
     (", format: csv", "", "the key 'source.format' is missing", 2, ""),
     ("format: csv", "format: csv, encoding: utf-9", "'utf-9' is not an encoding", 2, ""),
     ("format: csv", "format: csv, delimiter: ';;'", "at most 1 character", 2, ""),
-    ("owners:", "engine: spark\nowners:", "'spark' is not one of arrow", 6, ""),
+    ("owners:", "engine: duckdb\nowners:", "'duckdb' is not one of arrow", 6, ""),
     ("tags:", "owners: [x]\ntags:", 'duplicate key "owners"', 7, "keep one of the two"),
     ("tags: {", "tags: {]", "not valid YAML", 7, ""),
 ]

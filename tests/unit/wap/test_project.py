@@ -126,6 +126,75 @@ def test_a_slip_in_the_file(folder: Path, toml: str, what: str, where: str, hint
     assert "hunter2" not in str(found)
 
 
+def _catalog(kind: str, **settings: str) -> str:
+    lines = [f"{key} = {value!r}" for key, value in {"kind": kind, **settings}.items()]
+    return "\n".join(["[catalog]", *lines, ""])
+
+
+PG = "postgresql://me:hunter2@db/cat"
+BAD_CATALOGS = [
+    (_catalog("mysql"), "not one of", "wap.toml:2", ""),
+    (_catalog("sqlite", uri=PG), "no uri for a catalog of kind 'sqlite'", "wap.toml:3", "postgres"),
+    (_catalog("postgres"), "needs a uri", "wap.toml:2", "postgresql://user@host:5432/database"),
+    (_catalog("postgres", uri="sqlite:///a.db"), "no uri for", "wap.toml:3", 'kind = "sqlite"'),
+    (
+        _catalog("postgres", uri="postgresql+asyncpg://me:hunter2@h/d"),
+        "no uri for",
+        "wap.toml:3",
+        "",
+    ),
+    (
+        _catalog("postgres", uri="postgresql://me:hunter2@db"),
+        "no uri for",
+        "wap.toml:3",
+        "database",
+    ),
+    (_catalog("postgres", uri=PG, warehouse="../x"), "leads out", "wap.toml:4", "file:///"),
+    (_catalog("rest"), "needs a uri", "wap.toml:2", "https://host/path"),
+    (_catalog("rest", uri=PG), "no uri for", "wap.toml:3", 'kind = "postgres"'),
+    (_catalog("rest", uri="https://me:hunter2@h"), "credentials", "wap.toml:3", "TOKEN"),
+    (_catalog("glue"), "needs a warehouse", "wap.toml:2", "s3://"),
+    (
+        _catalog("glue", uri="https://h", warehouse="s3://b"),
+        "has no uri",
+        "wap.toml:3",
+        "glue.region",
+    ),
+    (_catalog("hive", warehouse="s3://b"), "needs a uri", "wap.toml:2", "thrift://"),
+    (_catalog("hive", uri="thrift://h:9083"), "needs a warehouse", "wap.toml:2", "s3://"),
+    (_catalog("hive", uri="thrift://h", warehouse="s3://b"), "no uri for", "wap.toml:3", "9083"),
+]
+
+
+@pytest.mark.parametrize(
+    ("toml", "what", "where", "hint"), BAD_CATALOGS, ids=[repr(b[0]) for b in BAD_CATALOGS]
+)
+def test_a_catalog_that_cannot_be_opened(folder, toml, what, where, hint) -> None:
+    test_a_slip_in_the_file(folder, toml, what, where, hint)
+
+
+GOOD_CATALOGS = [
+    ("postgres", {"uri": PG}, {"uri": PG, "warehouse": "{folder}/warehouse"}),
+    ("rest", {"uri": "https://h/c"}, {"uri": "https://h/c"}),
+    ("rest", {"uri": "https://h", "warehouse": "lake"}, {"uri": "https://h", "warehouse": "lake"}),
+    ("glue", {"warehouse": "s3://b/w"}, {"warehouse": "s3://b/w"}),
+    (
+        "hive",
+        {"uri": "thrift://h:9083", "warehouse": "s3://b/w"},
+        {"uri": "thrift://h:9083", "warehouse": "s3://b/w"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "given", "properties"), GOOD_CATALOGS)
+def test_what_a_catalog_is_opened_with(folder, kind, given, properties) -> None:
+    project = load(folder, _catalog(kind, **given))
+    expected = {k: v.replace("{folder}", str(folder)) for k, v in properties.items()}
+    assert project.catalog_properties == expected
+    env = {"WAP_CATALOG__KIND": kind, **{f"WAP_CATALOG__{k.upper()}": v for k, v in given.items()}}
+    assert load(folder, "", env).catalog_properties == expected
+
+
 BAD_VARIABLES = [
     ("WAP_CATALOG__URX", "did you mean 'WAP_CATALOG__URI'?"),
     ("WAP_CATALOGUE__URI", "did you mean 'WAP_CATALOG__URI'?"),
@@ -174,7 +243,8 @@ def test_every_setting_can_be_given_by_variable_and_by_flag(folder: Path) -> Non
 
 
 SECRETS = {
-    "WAP_CATALOG__URI": "postgresql+psycopg2://me:hunter2@db/cat",
+    "WAP_CATALOG__KIND": "postgres",
+    "WAP_CATALOG__URI": "postgresql+psycopg://me:hunter2@db/cat",
     "WAP_LEDGER__URL": "postgresql+psycopg2://me:hunter2@db/led",
     "WAP_CATALOG__PROPERTIES__S3__SECRET_ACCESS_KEY": "hunter2",
     "WAP_LINEAGE__TOKEN": "hunter2",
@@ -207,7 +277,11 @@ def test_urls_are_shown_without_secrets(url: str, shown: str) -> None:
 
 
 def test_the_id_follows_the_tables_not_the_folder(folder: Path, tmp_path: Path) -> None:
-    shared = {"WAP_CATALOG__URI": "postgresql://me:a@db/c", "WAP_CATALOG__WAREHOUSE": "s3://b"}
+    shared = {
+        "WAP_CATALOG__KIND": "postgres",
+        "WAP_CATALOG__URI": "postgresql://me:a@db/c",
+        "WAP_CATALOG__WAREHOUSE": "s3://b",
+    }
     toml = '[project]\nname = "shop"\n'
     other = tmp_path / "clone"
     other.mkdir()

@@ -23,7 +23,7 @@ from catalog.base import Scan, Staging
 from catalog.refs import Branch, TableName
 from wap.engines.arrow import ArrowEngine
 from wap.engines.base import Progress, Written
-from wap.sources.base import Counts, SqlStream
+from wap.sources.base import Counts, Split, SqlStream
 from wap.types import from_arrow
 
 
@@ -35,6 +35,7 @@ class Given:
     schema: pa.Schema
     counts: Counts = field(default_factory=Counts)
     sql: SqlStream | None = None
+    split: Split | None = None
 
     @classmethod
     def of(cls, table: pa.Table, rows: int = 1000) -> Given:

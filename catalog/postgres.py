@@ -1,0 +1,74 @@
+"""A catalog in a PostgreSQL database, spoken to by psycopg 3."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import psycopg
+from pyiceberg.catalog.sql import SqlCatalog
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from catalog.errors import CatalogConfigError
+from catalog.native import NativeCatalog
+from catalog.properties import database_url, needed, warehouse_location
+from catalog.sql import SqlCommitter
+from catalog.vendor import translated
+
+_DRIVER = "postgresql+psycopg"
+_BACKENDS = ("postgresql", _DRIVER)
+#: A server that is gone without a word is noticed in half a minute, not in the system's hours.
+_PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+#: What the slower of two processes meets that make the tables at once.
+_MADE_MEANWHILE = (psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation)
+
+
+def open_postgres(name: str, properties: Mapping[str, str]) -> NativeCatalog:
+    """A catalog in a database that is there; its two tables are made when they are not.
+
+    Args:
+        name: the catalog's name inside the database.
+        properties: ``uri`` (``postgresql://…``), ``warehouse``, and any of pyiceberg's own.
+
+    Raises:
+        CatalogConfigError: a property is missing or cannot be used, or the database refuses us.
+        CatalogUnavailableError: it does not answer.
+    """
+    url = _url(needed(properties, "uri"))
+    own = {
+        "uri": url.render_as_string(hide_password=False),
+        "warehouse": warehouse_location(needed(properties, "warehouse")),
+        # A connection that died while nobody used it (a restart) is replaced before it is used.
+        "pool_pre_ping": "true",
+    }
+    with translated(f"catalog {name}"):
+        catalog = _connect(name, {**properties, **own})
+    return NativeCatalog(catalog, SqlCommitter(catalog))
+
+
+def _connect(name: str, properties: Mapping[str, str]) -> SqlCatalog:
+    """Open, again when another process makes the tables right now."""
+    for wait in (0.05, 0.1, 0.2, 0.4, 0.8):
+        try:
+            return SqlCatalog(name, **properties)
+        except DBAPIError as exc:
+            if not isinstance(exc.orig, _MADE_MEANWHILE):
+                raise
+            time.sleep(wait)
+    return SqlCatalog(name, **properties)
+
+
+def _url(text: str) -> URL:
+    hint = "write uri = postgresql://user@host:5432/database, the password in WAP_CATALOG__URI"
+    url = database_url(text, hint)
+    if url.drivername not in _BACKENDS or not url.database:
+        raise CatalogConfigError("the catalog's uri is not a PostgreSQL database", hint=hint)
+    added = {key: value for key, value in _PATIENCE.items() if key not in url.query}
+    return url.set(drivername=_DRIVER).update_query_dict(added)

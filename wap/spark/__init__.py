@@ -1,0 +1,1 @@
+"""Spark beside the engine: its jars, its session, and tables that only one session knows."""
