@@ -53,7 +53,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _rebase(
         "a first load partitioned otherwise",
-        "if not schemas.same_spec(hidden.spec(), visible.spec()) or main is None:",
+        "if not schemas.same_spec(staged.spec(), visible.spec()) or main is None:",
         "if main is None:",
         f"{_BEHAVIORS}_first_load.py::test_a_first_load_partitioned_otherwise_is_not_rebased[sqlite]",
     ),
@@ -95,7 +95,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _staging(
         "a branch that is gone at the commit",
-        "requirements=(moves.ref_is(ref, expected),),",
+        "requirements=(moves.ref_is(ref, parent.snapshot_id),),",
         "requirements=(),",
         f"{_TRAPS}::test_trap_2_a_branch_removed_during_the_commit_is_not_resurrected[portable]",
     ),

@@ -98,13 +98,13 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _publish(
         "a head without a proven seal",
-        "sealed = sealed_head(table, audited)",
+        "sealed = sealed_head(table, audited.branch.name, audited)",
         "sealed = head_of(table.metadata, audited.branch.name)",
         "test_no_seal[sqlite]",
     ),
     _publish(
         "a first load without a proven seal",
-        "sealed = sealed_head(hidden, audited)",
+        "sealed = sealed_head(hidden, audited.branch.name, audited)",
         "sealed = head_of(hidden.metadata, audited.branch.name)",
         f"{_RARE}::test_a_first_load_without_a_seal[sqlite]",
     ),
