@@ -144,7 +144,13 @@ class Proxy:
         server.settimeout(None)
         link = _Link(client, server)
         with self._lock:
-            self._open |= {client, server}
+            # Cut while this connection was being made: then it is one of those that are cut.
+            cut = self._down.is_set() or self._closed.is_set()
+            self._open |= set() if cut else {client, server}
+        if cut:
+            _reset(client)
+            server.close()
+            return
         back = threading.Thread(target=link.answers, name="proxy-answers", daemon=True)
         back.start()
         link.requests(self._order)
