@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -175,18 +175,39 @@ def test_a_deadlock_with_somebody_else_is_a_lost_race(lake, postgres, database, 
         psycopg.connect(address, autocommit=True) as watch,
         ThreadPoolExecutor(1) as pool,
     ):
+        # Whoever waits last closes the ring; only the group looks for one.
+        other.execute("set deadlock_timeout = '600s'")
         other.execute(touch, ["weather"])
-        publishing = pool.submit(lake.catalog.publish, heads)
-        deadline = time.monotonic() + PATIENCE
-        while not _waits(watch):
-            assert time.monotonic() < deadline
-        other.execute(touch, ["flights"])
-        other.rollback()
-        assert len(publishing.result(PATIENCE)) == 2
+        waiting = []
+
+        def let_the_other_wait(_connection, _cursor, statement, parameters, *_):  # noqa: ANN002
+            if statement.startswith("UPDATE") and parameters["table_name"] == "weather":
+                if waiting:
+                    return
+                waiting.append(pool.submit(other.execute, touch, ["flights"]))
+                deadline = time.monotonic() + PATIENCE
+                while not _waits(watch):
+                    assert time.monotonic() < deadline
+
+        event.listen(lake.plain.engine, "before_cursor_execute", let_the_other_wait)
+        waiting_ends = threading.Thread(target=lambda: _roll_back(waiting, other))
+        waiting_ends.start()
+        assert len(lake.catalog.publish(heads)) == 2
+        waiting_ends.join(PATIENCE)
     assert "deadlock detected" in postgres.server.log.read_text()
     assert lake.ids() == lake.ids(WEATHER) == [1, 2]
     after = {p.name for p in lake.warehouse.rglob("*.metadata.json")}
     assert len(after - before) == 2, "one for each table, none of the commit that was undone"
+
+
+def _roll_back(waiting: list[Future], connection: psycopg.Connection) -> None:
+    """Give the locks back once the wait that will be ordered is over."""
+    deadline = time.monotonic() + PATIENCE
+    while not waiting:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    waiting[0].result(PATIENCE)
+    connection.rollback()
 
 
 @pytest.mark.parametrize(
