@@ -81,6 +81,7 @@ class _Noted:
         self._note = note
         self._own = threading.local()
         self._file = self._tried(opened)
+        self._read_at = _read_at(self._file)
 
     def _tried(self, act: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -90,7 +91,7 @@ class _Noted:
             raise
 
     def read(self, size: int) -> bytes:
-        found: bytes = self._tried(self._file.read_at, size, self.tell())
+        found: bytes = self._tried(self._read_at, size, self.tell())
         self._own.at = self.tell() + len(found)
         return found
 
@@ -106,6 +107,22 @@ class _Noted:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _read_at(file: Any) -> Callable[[int, int], bytes]:
+    """Read so many bytes at a place: Arrow's files can, another FileIO's have one place for all."""
+    if hasattr(file, "read_at"):
+        able: Callable[[int, int], bytes] = file.read_at
+        return able
+    alone = threading.Lock()
+
+    def sought(size: int, at: int) -> bytes:
+        with alone:
+            file.seek(at)
+            found: bytes = file.read(size)
+            return found
+
+    return sought
 
 
 def serve(con: duckdb.DuckDBPyConnection, io: FileIO, files: Iterable[DataFile]) -> str:
