@@ -92,10 +92,6 @@ def _prepared(kind: str, properties: Mapping[str, str]) -> Mapping[str, str]:
         return properties
     prepared: Callable[[Mapping[str, str]], Mapping[str, str]]
     prepared = import_module("catalog.file_io").prepared
-    if kind == "rest":
-        # The server may hand out keys table by table, so there is nothing to prove yet.
-        told = {key: value for key, value in properties.items() if key != "warehouse"}
-        return {**properties, **prepared(told)}
     return prepared(properties)
 
 

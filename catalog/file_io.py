@@ -39,21 +39,32 @@ _NAME: Final = f"{TableFileIO.__module__}.{TableFileIO.__qualname__}"
 
 
 def prepared(properties: Mapping[str, str]) -> dict[str, str]:
-    """The catalog's properties with our FileIO, unless they name another; S3 is asked once.
+    """The catalog's properties with our FileIO, unless they name another.
 
     Raises:
-        CatalogConfigError: the warehouse's URL holds a password, or S3 does not let us in.
-        CatalogUnavailableError: S3 does not answer.
+        CatalogConfigError: the warehouse's URL holds a password.
     """
-    ours = {PY_IO_IMPL: _NAME, **properties}
-    scheme, _, path = properties.get("warehouse", "").strip().partition("://")
-    if scheme not in SCHEMES:
-        return ours
-    if "@" in path.partition("/")[0]:
+    if "@" in _in_s3(properties).partition("/")[0]:
         raise CatalogConfigError(
             "the warehouse's URL holds a name or password, which every table would repeat",
             hint="give the key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or in a profile",
         )
-    if ours[PY_IO_IMPL] == _NAME:
+    return {PY_IO_IMPL: _NAME, **properties}
+
+
+def prove_warehouse(properties: Mapping[str, str]) -> None:
+    """Ask S3 once, before anything is written; who only reads needs no right to list.
+
+    Raises:
+        CatalogConfigError: no such bucket, wrong credentials, no permission.
+        CatalogUnavailableError: S3 does not answer.
+    """
+    path, ours = _in_s3(properties), prepared(properties)
+    if path and ours[PY_IO_IMPL] == _NAME:
         S3Files.of(ours).prove(path.rstrip("/"))
-    return ours
+
+
+def _in_s3(properties: Mapping[str, str]) -> str:
+    """Bucket and key of the warehouse, "" when it is elsewhere."""
+    scheme, _, path = properties.get("warehouse", "").strip().partition("://")
+    return path if scheme in SCHEMES else ""

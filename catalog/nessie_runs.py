@@ -27,7 +27,14 @@ from catalog.opening import PROPERTIES, candidate_schema, check_unpublished, fir
 from catalog.places import Place
 from catalog.proof import check_chain, moved, sealed_head
 from catalog.publish import check_group, published_seal
-from catalog.rebase import SCHEMA_CHANGED, check_adoptable, check_append, refused, summary_on
+from catalog.rebase import (
+    SCHEMA_CHANGED,
+    check_adoptable,
+    check_append,
+    is_drafted,
+    refused,
+    summary_on,
+)
 from catalog.refs import MAIN, AuditedHead, Branch, BranchState, Seal, Snapshot, TableName
 from catalog.staging import own_files
 from catalog.views import schema_of, staging_of, state_of
@@ -134,7 +141,7 @@ def rebase(home: NessieHome, branch: Branch, name: TableName) -> Staging:
     def decide() -> Decision[Staging]:
         place = home.staged(branch, name)
         _, (visible,) = home.main([name])
-        if _based_on(place.chain) == _location(visible):
+        if is_drafted(place.chain, drafts) or _based_on(place.chain) == _location(visible):
             return Done(staging_of(place))
         if visible is None:
             raise refused("the published table is gone", branch, name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 from pyiceberg.table.update import TableUpdate
@@ -34,7 +36,10 @@ def rebase(home: NativeHome, branch: Branch, name: TableName) -> Staging:
         place = place_in(visible, branch, name) if visible is not None else None
         if visible is not None and place is not None:
             chain = place.chain
-            if chain.base == head_id(visible.metadata, MAIN) and _schema_stands(visible, chain):
+            # Done, too, when main moved once more right behind our commit: publish will see that.
+            if is_drafted(chain, drafts) or (
+                chain.base == head_id(visible.metadata, MAIN) and _schema_stands(visible, chain)
+            ):
                 return Done(staging_of(place))
             superseded.append(chain)
             return [_in_place(visible, chain, branch, name, drafts)]
@@ -94,6 +99,11 @@ def _in_place(
     return Proposal(
         table, (*moves.refs_are(metadata), schema_id), tuple(updates), drafts=(drafts[0],)
     )
+
+
+def is_drafted(chain: Chain, drafts: Sequence[Draft]) -> bool:
+    """Whether a draft of this very rebase is what the run's branch is at now."""
+    return any(draft.snapshot_id == chain.head.snapshot_id for draft in drafts)
 
 
 def check_append(chain: Chain, branch: Branch, name: TableName) -> None:

@@ -15,6 +15,7 @@ from temporalio.worker import Worker
 
 from catalog import open_catalog
 from catalog.base import BranchCatalog
+from catalog.file_io import prove_warehouse
 from checks.soda import SodaAuditor
 from wap.activities import Activities, SparkPorts
 from wap.attempts import AttemptInterceptor
@@ -63,6 +64,8 @@ def open_ports(project: Project) -> Iterator[Ports]:
 def open_activities(project: Project) -> Iterator[Activities]:
     """The steps of a project over its configured adapters."""
     with open_ports(project) as ports, _spark(project) as spark:
+        if project.catalog.kind != "rest":  # a server may hand out keys table by table
+            prove_warehouse(project.catalog_properties)
         arrow = ArrowEngine(
             memory_budget=project.engine.memory, temp_directory=project.state / "tmp"
         )

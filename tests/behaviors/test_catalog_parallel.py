@@ -55,6 +55,25 @@ def test_handles_of_their_own_race_by_compare_and_swap_alone(lake):
     assert lake.catalog.verify(runs[0].table) == []
 
 
+@SHARED
+def test_main_that_moves_again_right_behind_a_rebase_is_left_to_the_next_one(lake):
+    lake.publish([0])
+    run = lake.run()
+    run.open()
+    run.stage([1])
+    other = lake.again()
+    other.publish([2])
+    lake.faults.after = [lambda: other.publish([3])]
+    run.rebase()
+    assert lake.faults.after == []
+    with pytest.raises(HeadMovedError):
+        run.finish()
+    run.rebase()
+    run.finish()
+    assert lake.ids() == [0, 1, 2, 3]
+    assert lake.catalog.verify(run.table) == []
+
+
 def test_staging_side_by_side_meets_the_sequence_number_race(lake):
     """Branches of one table share its sequence numbers; all six changes must land."""
     lake.publish([0])

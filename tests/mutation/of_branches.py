@@ -29,9 +29,16 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _rebase(
         "changed columns taken for no change",
-        " and _schema_stands(visible, chain):",
-        ":",
+        " and _schema_stands(visible, chain)\n",
+        "\n",
         f"{_BEHAVIORS}_guards.py::test_columns_that_changed_under_the_run[sqlite]",
+    ),
+    _rebase(
+        "a rebase that has landed",
+        "is_drafted(chain, drafts) or (",
+        "(",
+        f"{_BEHAVIORS}_parallel.py::"
+        "test_main_that_moves_again_right_behind_a_rebase_is_left_to_the_next_one[sqlite]",
     ),
     _rebase(
         "columns that changed under the run",
