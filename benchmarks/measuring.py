@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,17 +41,24 @@ class Result:
         )
 
 
-def measure(command: Sequence[str | Path], beside: Sequence[int] = ()) -> Result:
+def measure(
+    command: Sequence[str | Path],
+    beside: Sequence[int] = (),
+    env: Mapping[str, str] | None = None,
+) -> Result:
     """Run a command to its end.
 
     Args:
         beside: processes that were there before and do a part of its work.
+        env: its environment; by default ours.
     """
     os.sync()  # what the side before wrote is not this one's to pay for
     before = sum(map(_cpu_seconds, beside))
     with tempfile.TemporaryFile() as out:
         began = time.perf_counter()
-        process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [str(c) for c in command], stdout=out, stderr=subprocess.STDOUT, env=env
+        )
         peak, stop = [0.0], threading.Event()
         watch = threading.Thread(target=_watch, args=(process, beside, peak, stop))
         watch.start()
