@@ -115,7 +115,7 @@ def test_many_that_open_a_new_database_at_once(postgres, database, tmp_path):
 
 
 def test_groups_lock_their_tables_in_one_order_whatever_they_are_given(lake):
-    runs = [_sealed(lake, table) for table in (WEATHER, FLIGHTS)]
+    runs = [_sealed(lake, table, run_id="run-group") for table in (WEATHER, FLIGHTS)]
     names: list[str] = []
 
     def note(_connection, _cursor, statement, parameters, *_):  # noqa: ANN002
@@ -165,7 +165,7 @@ def test_a_deadlock_with_somebody_else_is_a_lost_race(lake, postgres, database, 
     monkeypatch.setattr(commits, "UNANSWERED_TRIES", 0)
     for table in (FLIGHTS, WEATHER):
         lake.publish([1], table)
-    heads = [_sealed(lake, table).audited() for table in (FLIGHTS, WEATHER)]
+    heads = [_sealed(lake, table, run_id="run-group").audited() for table in (FLIGHTS, WEATHER)]
     before = {p.name for p in lake.warehouse.rglob("*.metadata.json")}
     plain = make_url(postgres.url(database)).set(drivername="postgresql")
     address = plain.render_as_string(hide_password=False)

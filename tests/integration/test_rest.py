@@ -53,8 +53,8 @@ GROUP = _asks("POST", "/transactions/commit")
 DROP = _asks("DELETE", "/tables/")
 
 
-def _sealed(lake: Lake, table: TableName = FLIGHTS, ids=(2,)):
-    run = lake.run(f"run-{table.name}", table)
+def _sealed(lake: Lake, table: TableName = FLIGHTS, ids=(2,), run_id: str = ""):
+    run = lake.run(run_id or f"run-{table.name}", table)
     run.open()
     run.stage(list(ids))
     run.seal()
@@ -100,7 +100,7 @@ def test_a_server_that_never_answers_is_not_waited_for(proxy, tmp_path):
 def test_a_group_is_published_once_whole(lake, proxy, fault):
     for table in (FLIGHTS, WEATHER):
         lake.publish([1], table)
-    runs = [_sealed(lake), _sealed(lake, WEATHER)]
+    runs = [_sealed(lake, table, run_id="run-group") for table in (FLIGHTS, WEATHER)]
     heads = [run.audited() for run in runs]
     with proxy.fault(fault, GROUP):
         snapshots = lake.catalog.publish(heads)
