@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyiceberg.expressions import LessThan
+from s3fs import S3FileSystem
 
 from catalog import storage
 from catalog.base import Staging
@@ -187,6 +188,8 @@ def _count(monkeypatch: pytest.MonkeyPatch, asked: list[tuple[int, int]]) -> Non
 
 def test_a_listing_shows_what_came_since_the_last_one(place, tmp_path, monkeypatch):
     """As in one worker, whose fsspec keeps a listing."""
+    # It keeps file systems, too, that other tests made with another endpoint in the environment.
+    S3FileSystem.clear_instance_cache()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", place.server.key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", place.server.secret)
     monkeypatch.setenv("AWS_ENDPOINT_URL", place.server.endpoint)
