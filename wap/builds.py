@@ -133,8 +133,11 @@ async def _described(client: Client, deployment: str) -> DescribeWorkerDeploymen
 
 
 def _unanswered(exc: RPCError, deployment: str) -> TemporalUnavailableError:
+    busy = exc.status is RPCStatusCode.RESOURCE_EXHAUSTED
     return TemporalUnavailableError(
         f"the server does not take the deployment: {exc.message}",
         where=f"deployment {deployment}",
-        hint="worker deployments need Temporal 1.28 or newer, with versioning enabled",
+        hint="try again in a minute: it takes few changes of a deployment at a time"
+        if busy
+        else "worker deployments need Temporal 1.28 or newer, with versioning enabled",
     )

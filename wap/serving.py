@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,7 +19,7 @@ from temporalio.worker import Worker
 from wap import builds, health, metrics, worker
 from wap.activities import Activities
 from wap.doors import connect, server_of
-from wap.errors import ConfigError
+from wap.errors import ConfigError, TemporalUnavailableError
 from wap.project import Project
 from wap.queues import DATA, ROLES, queue_of
 from wap.settings import size_in_bytes
@@ -31,8 +32,10 @@ BASE_BYTES = 350_000_000
 _SHARE = 0.8
 #: Between the last step's grace and leaving anyhow: it goes to answers on their way.
 _LEAVE_SECONDS = 5.0
-#: A build must have polled before it can be made current.
-_SEEN_SECONDS = 30.0
+#: A build must have polled before it can be made current, and a busy server answers later.
+_SEEN_SECONDS = 90.0
+#: The longest wait between two questions for that.
+_ASK_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -162,14 +165,17 @@ async def _begin(project: Project, client: Client, activities: Activities) -> No
     if config is None:
         return
     name, build = config.version.deployment_name, config.version.build_id
-    deadline = asyncio.get_running_loop().time() + _SEEN_SECONDS
+    deadline, wait = asyncio.get_running_loop().time() + _SEEN_SECONDS, 0.2
     while True:
         try:
             if await builds.make_current(client, name, build, only_first=True):
                 _log.warning("build %s is the first of %s and takes new runs", build, name)
-        except ConfigError:
+        except (ConfigError, TemporalUnavailableError):
+            # The server has not heard of this worker yet, or several workers asked it at once:
+            # it takes few changes of a deployment at a time, so each asks less and less often.
             if asyncio.get_running_loop().time() > deadline:
                 raise
-            await asyncio.sleep(0.2)  # the server has not heard of this worker yet
+            await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - not a secret
+            wait = min(2 * wait, _ASK_SECONDS)
         else:
             return

@@ -69,10 +69,6 @@ class ArrowEngine(Engine):
             temp_directory: where DuckDB may spill; by default the system's.
             copy: let DuckDB write where it can; both ways give equal tables.
         """
-        # Arrow's own allocator keeps what it has once had: on the same work 289 to 319 MiB at its
-        # peak, the system's 235 to 250, in the same time. Whoever names one gets that one.
-        if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
-            pa.set_memory_pool(pa.system_memory_pool())
         self._threads = max(1, min(_MAX_THREADS, os.cpu_count() or 1))
         self._budget = memory_budget
         group = _group(memory_budget, self._threads)
