@@ -7,6 +7,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -37,6 +38,10 @@ _SETTINGS = (
 _NOTED = ("sh", "-c", 'echo $$ > "$0" && exec "$@"')
 
 START_SECONDS = 60.0
+#: Starts on other ports before it is given up.
+_ATTEMPTS = 3
+#: Below what Linux, macOS and IANA's rules give to whoever asks for any port.
+_PORTS = range(20_000, 32_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,7 @@ def embedded(folder: Path) -> Iterator[Server]:
         try:
             with _locked(folder / "turn.lock"):
                 fcntl.flock(users, fcntl.LOCK_SH)
-                server = running(folder) or _start(folder)
-                _await_answer(folder, server)
+                server = _answering(folder)
             yield server
         finally:
             with _locked(folder / "turn.lock"), contextlib.suppress(BlockingIOError):
@@ -175,6 +179,24 @@ def binary() -> str:
     return found
 
 
+def _answering(folder: Path) -> Server:
+    """The server that runs, or a new one; on other ports where another program took the first."""
+    for attempt in range(_ATTEMPTS):
+        server = running(folder) or _start(folder)
+        if _answers(folder, server):
+            return server
+        log = folder / "server.log"
+        said = log.read_text(errors="replace").strip()
+        if "address already in use" not in said or attempt == _ATTEMPTS - 1:
+            break
+    last = " / ".join(said.splitlines()[-3:]) or "it said nothing"
+    raise TemporalUnavailableError(
+        f"the Temporal server did not start: {last}",
+        where=str(log),
+        hint="see that file; or set TEMPORAL_ADDRESS to a server of yours",
+    )
+
+
 def _start(folder: Path) -> Server:
     port, ui_port = _free_ports(2)
     log = folder / "server.log"
@@ -201,29 +223,39 @@ def _start(folder: Path) -> Server:
     return dataclasses.replace(server, pid=process.pid)
 
 
-def _await_answer(folder: Path, server: Server) -> None:
-    host, _, port = server.address.rpartition(":")
-    log = folder / "server.log"
+def _answers(folder: Path, server: Server) -> bool:
+    """Wait for the server to take connections; False when it ends instead, or takes too long.
+
+    Both of its ports must: at one alone another program may listen, and ours then never opens the
+    other but ends.
+    """
+    waiting = [address.rpartition("//")[2] for address in (server.address, server.ui) if address]
     deadline = time.monotonic() + START_SECONDS
-    while True:
+    while waiting:
+        host, _, port = waiting[-1].rpartition(":")
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 0.5):
-            return
+            waiting.pop()
+            continue
         if not _is_held(folder / "server.lock") or time.monotonic() > deadline:
-            last = log.read_text(errors="replace").strip().splitlines()[-3:]
-            raise TemporalUnavailableError(
-                f"the Temporal server did not start: {' / '.join(last) or 'it said nothing'}",
-                where=str(log),
-                hint="see that file; or set TEMPORAL_ADDRESS to a server of yours",
-            )
+            return False
         time.sleep(0.02)
+    return _is_held(folder / "server.lock")
 
 
 def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Ports that nobody listens at, from a range in which systems give none by themselves.
+
+    The server looks for some ports of its own before it takes ours, and every connection of this
+    machine has one: those all come from another range.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def _open_lock(path: Path) -> IO[str]:

@@ -144,3 +144,38 @@ def test_program_that_does_not_start_says_why(folder, tmp_path, monkeypatch):
     with pytest.raises(TemporalUnavailableError, match="no such flag"), runtime.embedded(folder):
         pass
     assert runtime.running(folder) is None
+
+
+#: A ``temporal`` that is overtaken: another program listens at its port before it does, once.
+OVERTAKEN = """#!{python}
+import os, socket, subprocess, sys
+from pathlib import Path
+marker, arguments = Path({marker!r}), sys.argv[1:]
+if arguments[0] == "server" and not marker.exists():
+    port = arguments[arguments.index("--port") + 1]
+    marker.write_text(port)
+    ready, done = os.pipe()
+    listener = subprocess.Popen(
+        [sys.executable, "-c", "import os, socket, sys, time;"
+         "s = socket.create_server(('127.0.0.1', int(sys.argv[1])));"
+         "os.write(int(sys.argv[2]), b'1'); os.close(int(sys.argv[2])); time.sleep(60)",
+         port, str(done)], pass_fds=[done])
+    os.read(ready, 1)
+    marker.with_suffix(".pid").write_text(str(listener.pid))
+os.execv({real!r}, [{real!r}, *arguments])
+"""
+
+
+def test_a_port_that_another_program_took_first_is_left_to_it(folder, tmp_path, monkeypatch):
+    marker, real = tmp_path / "taken", runtime.binary()
+    overtaken = tmp_path / "bin" / "temporal"
+    overtaken.parent.mkdir()
+    overtaken.write_text(OVERTAKEN.format(python=sys.executable, marker=str(marker), real=real))
+    overtaken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{overtaken.parent}:{os.environ['PATH']}")
+    try:
+        with runtime.embedded(folder) as server:
+            assert answers(server.address)
+            assert not server.address.endswith(f":{marker.read_text()}")
+    finally:
+        os.kill(int(marker.with_suffix(".pid").read_text()), signal.SIGKILL)
