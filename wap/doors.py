@@ -23,7 +23,7 @@ from wap.errors import StoreUnavailableError
 from wap.logs import log_to
 from wap.model import RunRequest
 from wap.project import Project
-from wap.queues import CONTROL, DATA, ROLES, is_served, queue_of
+from wap.queues import CONTROL, DATA, DOOR, ROLES, is_served, queue_of
 from wap.telemetry import tracing
 
 #: How often a door looks whether the warm worker still lives.
@@ -200,8 +200,13 @@ async def _own_worker(project: Project, client: Client) -> AsyncIterator[None]:
     from wap import worker  # noqa: PLC0415 - heavy; imported beside the server's start
 
     with worker.open_activities(project) as activities:
-        async with worker.make_worker(client, queue_of(project), activities):
+        queue = queue_of(project)
+        async with worker.make_worker(client, queue, activities, identity=_identity(client)):
             yield
+
+
+def _identity(client: Client) -> str:
+    return f"{DOOR}-{client.identity}"
 
 
 async def _stand_by(project: Project, client: Client, dead: Coroutine[None, None, None]) -> None:
@@ -213,7 +218,9 @@ async def _stand_by(project: Project, client: Client, dead: Coroutine[None, None
         async with AsyncExitStack() as stack:
             for role in ROLES if project.temporal.address else (CONTROL,):
                 await stack.enter_async_context(
-                    worker.make_worker(client, queue_of(project, role), activities)
+                    worker.make_worker(
+                        client, queue_of(project, role), activities, identity=_identity(client)
+                    )
                 )
             await asyncio.Event().wait()
 

@@ -15,6 +15,9 @@ from wap.project import Project
 #: A worker asks the server for work at least once a minute; silent for longer, it is gone.
 SILENT = timedelta(seconds=70)
 
+#: What a door that does its run by itself is known as: it goes with the run, nobody counts on it.
+DOOR = "door"
+
 CONTROL, DATA = "control", "data"
 ROLES = (CONTROL, DATA)
 
@@ -26,7 +29,7 @@ def queue_of(project: Project, role: str = CONTROL) -> str:
 
 
 async def is_served(client: Client, project: Project, role: str) -> bool:
-    """Whether a worker waits at the role's queue, or did a moment ago.
+    """Whether a worker waits at the role's queue, or did a moment ago; doors are none.
 
     Workers of every queue ask for sagas, too, though none comes to the data queue: a worker whose
     slots are all taken asks for no step, but is there.
@@ -42,4 +45,8 @@ async def is_served(client: Client, project: Project, role: str) -> bool:
         )
     )
     since = datetime.now(UTC) - SILENT
-    return any(p.last_access_time.ToDatetime(tzinfo=UTC) > since for p in told.pollers)
+    return any(
+        p.last_access_time.ToDatetime(tzinfo=UTC) > since
+        for p in told.pollers
+        if not p.identity.startswith(f"{DOOR}-")
+    )

@@ -99,6 +99,7 @@ def make_worker(
     *,
     slots: int = PARALLEL_STEPS,
     graceful_seconds: float = GRACEFUL_SECONDS,
+    identity: str | None = None,
 ) -> Worker:
     """A worker for the project; run it with ``async with``.
 
@@ -106,11 +107,13 @@ def make_worker(
         queue: the project's, or that of its data steps.
         slots: how many steps it does at once.
         graceful_seconds: so long a step may go on when the worker is told to stop.
+        identity: what the server knows it as; by default process and host.
     """
     deployment = deployment_of(activities.project)
     return Worker(
         client,
         task_queue=queue,
+        identity=identity,
         workflows=[WriteAuditPublish],
         activities=activities.all(),
         activity_executor=ThreadPoolExecutor(slots, "wap-step"),

@@ -15,6 +15,8 @@ from tests.servers.temporal import NAMESPACE
 from wap import attributes
 from wap.connecting import connect
 from wap.errors import ConfigError
+from wap.project import load_project
+from wap.queues import CONTROL, is_served, queue_of
 from wap.settings import TemporalSection
 
 
@@ -94,6 +96,16 @@ def test_a_door_alone_does_its_run_and_tells_where_it_stands_once_the_server_can
     door = cluster.machine("one")
     first = cluster.run(door, cluster.orders("orders-1.csv", range(5)))
     assert not events(cluster.history(first), "upsertWorkflowSearchAttributes")
+
+    async def waits() -> bool:
+        """Whether the server still lists the door, which is gone, and whether we count on it."""
+        client = await connected(cluster)
+        project = load_project(door.root, {})
+        queue = ("task-queue", "describe", "--task-queue", queue_of(project))
+        assert "door-" in json.dumps(cluster.temporal.cli(*queue))
+        return await is_served(client, project, CONTROL)
+
+    assert not asyncio.run(waits()), "the next door would wait a minute for this one"
 
     async def register():
         client = await connected(cluster)
