@@ -116,10 +116,8 @@ async def _run_all(
     warm: bool,
 ) -> None:
     async with _worker(project, client, watched, warm=warm):
-        # Heard from here on: a run that has been started is cancelled, never left to itself.
         stopped = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        _hear(stopped)
         handles = [await temporal.start(client, queue_of(project), one) for one in watched]
 
         async def cancel_when_told() -> None:
@@ -135,6 +133,22 @@ async def _run_all(
             cancelling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await cancelling
+
+
+def _hear(stopped: asyncio.Event) -> None:
+    """Hear Ctrl-C and SIGTERM from here on: a started run is cancelled, never left to itself.
+
+    To the door's end, not the loop's as asyncio's own handlers: what comes when the run is over
+    comes too late, and must not take its result from whoever waits for it.
+    """
+    loop = asyncio.get_running_loop()
+
+    def hear(*_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
+            loop.call_soon_threadsafe(stopped.set)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, hear)
 
 
 async def connect(

@@ -7,11 +7,13 @@ traceback, and leaves main, branches and files as they were.
 from __future__ import annotations
 
 import csv
+import fcntl
 import gzip
 import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -542,6 +544,29 @@ def test_interrupted_at_any_moment_is_whole_or_nothing(
         assert out == ""
     assert shop.files() == []
     assert shop.result("orders")["ending"] == "published"
+    assert ids(shop) == list(range(500))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="who waits for a lock is read from /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_behind_the_end_still_tells_it(shop: Shop, number: signal.Signals) -> None:
+    shop.orders("orders-1.csv", range(500))
+    with shop.start("orders", "--json") as door:
+        assert door.stderr is not None
+        for line in door.stderr:
+            if "open the branch" in line:
+                break
+        # The run is over when the door wants to stop the server, for which it takes this lock.
+        with (shop.root / ".wap" / "temporal" / "turn.lock").open("a") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            while not re.search(rf"-> FLOCK .* {door.pid} ", Path("/proc/locks").read_text()):
+                assert door.poll() is None
+                time.sleep(0.01)
+            door.send_signal(number)
+        out, err = door.communicate(timeout=120)
+    assert door.returncode == 0, err
+    assert json.loads(out)["ending"] == "published"
     assert ids(shop) == list(range(500))
 
 
