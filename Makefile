@@ -39,8 +39,9 @@ run-server: $(DEV) ## the same flights in server mode: Nessie, S3, Postgres, a g
 	@$(BIN)/python $(EXAMPLE)/fetch.py
 	@$(BIN)/python -m examples.server
 
-servers: $(DEV) ## the servers of docker-compose.yml without Docker, until Ctrl-C or servers-down
-	@$(BIN)/python -m tests.servers up
+servers: $(DEV) ## what docker-compose.yml starts, without Docker, until servers-down; PROFILE=spark
+	@$(BIN)/python $(EXAMPLE)/fetch.py
+	@$(BIN)/python -m tests.servers up $(PROFILE)
 
 servers-down: $(DEV) ## stop them
 	@$(BIN)/python -m tests.servers down

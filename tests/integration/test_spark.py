@@ -22,13 +22,13 @@ from tests.behaviors.test_engine import NESTED, TYPES, nested_rows, rows
 from tests.unit.wap.engines.staging import rows_of, sorted_rows, staging
 from tests.unit.wap.sources.feeding import Project
 from wap.engines.arrow import ArrowEngine
-from wap.engines.spark import SparkEngine
+from wap.engines.spark import SparkEngine, observed_or_read
 from wap.errors import EngineUnavailableError, NotInstalledError
 from wap.relations import audit_relation
 from wap.settings import SparkSection
 from wap.spark.jars import ICEBERG, jar_paths
 from wap.spark.relations import spark_relation
-from wap.spark.session import Spark
+from wap.spark.session import Spark, functions_of
 from wap.types import from_arrow
 
 pytestmark = pytest.mark.server
@@ -143,6 +143,17 @@ def test_the_same_by_url(spark_connect, tmp_path):
     facts = [[(r.name, r.outcome, r.measured, r.failing_rows) for r in one]
              for one in (results, here)]  # fmt: skip
     assert facts[0] == facts[1]
+
+
+def test_books_that_a_busy_server_does_not_tell_are_read_again(spark):
+    """Spark Connect waits a tenth of a second for them, and then answers without."""
+    with spark.session({}) as session:
+        rows = session.createDataFrame([(1, None), (2, None), (None, "book")], "id int, b string")
+        functions, observation = functions_of(session)
+        told, books = observation("books-1"), functions.col("b")
+        rows.observe(told, functions.collect_list(books).alias("books")).collect()
+        assert observed_or_read(told.get, rows, books) == ["book"]
+        assert observed_or_read({}, rows, books) == ["book"]
 
 
 def test_the_same_in_s3(spark, seaweedfs, tmp_path):

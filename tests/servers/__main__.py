@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from deploy.make_env import WORDS, Issuer, variables
@@ -19,7 +19,10 @@ from wap.access import Role
 
 #: Databases, logs and passwords; git ignores it.
 FOLDER = ROOT / ".servers"
+KEPT = "variables.json"
 STOP_SECONDS = 60.0
+#: The project that compose mounts, too.
+EXAMPLE = ROOT / "examples" / "nycflights"
 
 
 @contextmanager
@@ -42,7 +45,7 @@ def running(folder: Path = FOLDER, issuer: Issuer | None = None) -> Iterator[Com
         lock.write(str(os.getpid()))
         lock.flush()
         try:
-            with composed(folder, _kept(folder / "variables.json", issuer or Issuer())) as servers:
+            with composed(folder, _kept(folder / KEPT, issuer or Issuer())) as servers:
                 for role in Role:
                     lines = servers.project_environment(role).items()
                     text = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in lines)
@@ -68,12 +71,20 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def up() -> None:
-    """Start them and stay until Ctrl-C or ``down``."""
+def up(*profiles: str) -> None:
+    """Start them, our worker and console on the example, and stay until Ctrl-C or ``down``."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with running() as servers:
+        with running() as servers, ExitStack() as stack:
+            ours = [servers.worker(EXAMPLE), servers.console(EXAMPLE)]
+            for server in ([servers.spark()] if "spark" in profiles else []) + ours:
+                stack.callback(server.stop)
+                server.start()
             print(_addresses(servers))
+            print(f"{'console':<11} http://127.0.0.1:{servers.console_port}")
+            print(f"{'its tokens':<11} WAP_API_TOKEN and WAP_API_AUDITOR_TOKEN in .servers/{KEPT}")
+            if "spark" in profiles:
+                print(f"{'Spark':<11} sc://127.0.0.1:{servers.spark_port}")
             print("set a project's environment: . .servers/engineer.env   (or auditor, consumer)")
             print("stop with Ctrl-C, or from elsewhere: make servers-down", flush=True)
             signal.pause()
@@ -127,5 +138,8 @@ def status() -> None:
 
 
 if __name__ == "__main__":
-    chosen = {"up": up, "down": down, "status": status}.get("".join(sys.argv[1:]))
-    chosen() if chosen else sys.exit("usage: python -m tests.servers up|down|status")
+    word, *rest = sys.argv[1:] or [""]
+    chosen = {"up": up, "down": down, "status": status}.get(word)
+    if chosen is None or not set(rest) <= ({"spark"} if word == "up" else set()):
+        sys.exit("usage: python -m tests.servers up [spark] | down | status")
+    chosen(*rest)

@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.servers.nessie import Nessie
 from tests.servers.postgres import Postgres
 from tests.servers.process import Server, free_ports, listens
 from wap import runtime
+from wap.spark.jars import AWS, ICEBERG, SQLITE, jar_paths
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
@@ -44,7 +46,7 @@ def _filled(value: Any, variables: Mapping[str, str]) -> Any:
 
 
 class Composed:
-    """PostgreSQL, Nessie on it, S3 with its bucket and policy, and a Temporal server."""
+    """PostgreSQL, Nessie on it, S3 with its bucket and policy, Temporal; and what runs on them."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         """Lay them out, not yet started.
@@ -65,6 +67,7 @@ class Composed:
         self.nessie = Nessie(folder / "nessie", env=self.environment("nessie"))
         self.seaweedfs = self._seaweedfs(folder / "seaweedfs")
         self.temporal = self._temporal(folder / "temporal")
+        self.console_port, self.health_port, self.spark_port = free_ports(3)
 
     def _seaweedfs(self, folder: Path) -> Server:
         (folder / "data").mkdir(parents=True, exist_ok=True)
@@ -93,8 +96,58 @@ class Composed:
         ]  # fmt: skip
         return Server("temporal", command, folder, lambda: listens(self.temporal_port))
 
+    def worker(self, project: Path) -> Server:
+        """Our worker, on a project, as the file's service of that name; not yet started."""
+        return self._ours("worker", project, f"http://127.0.0.1:{self.health_port}")
+
+    def console(self, project: Path) -> Server:
+        """Our console, likewise."""
+        return self._ours("console", project, f"http://127.0.0.1:{self.console_port}/health")
+
+    def _ours(self, service: str, project: Path, health: str) -> Server:
+        # The image's entry point, which a test of the Dockerfile holds.
+        program = Path(sysconfig.get_path("scripts")) / "wap"
+        env = {
+            **self.environment(service), "WAP_PROJECT": str(project), "PATH": _path(),
+            "WAP_API__HOST": "127.0.0.1", "WAP_API__PORT": str(self.console_port),
+        }  # fmt: skip
+        command = [str(program), *self.services[service]["command"]]
+        return Server(service, command, self.folder / service, lambda: _is_well(health), env)
+
+    def spark(self) -> Server:
+        """Spark Connect as the file starts it, with the jars that our own driver takes."""
+        home = Path(str(find_spec("pyspark").origin)).parent  # type: ignore[union-attr]
+        folder = self.folder / "spark"
+        (folder / "local").mkdir(parents=True, exist_ok=True)
+        told: list[str] = self.services["spark"]["command"]
+        packages = told[told.index("--packages") + 1]
+        jars = [ICEBERG, AWS, SQLITE]
+        if packages != ",".join(jar.coordinates for jar in jars):
+            msg = f"docker-compose.yml has {packages}"
+            raise RuntimeError(msg)
+        here = {
+            packages: ",".join(jar_paths(jars, [])), "--packages": "--jars",
+            "spark.jars.ivy=/ivy": f"spark.jars.ivy={folder / 'ivy'}",
+            "spark.local.dir=/spark": f"spark.local.dir={folder / 'local'}",
+        }  # fmt: skip
+        only_here = {
+            "spark.connect.grpc.binding.address": "127.0.0.1",
+            "spark.connect.grpc.binding.port": str(self.spark_port),
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.ui.enabled": "false",
+        }
+        command = [
+            str(home / "bin" / "spark-submit"), "--master", "local[2]",
+            *(arg for key, value in only_here.items() for arg in ("--conf", f"{key}={value}")),
+            *(here.get(word, word) for word in told),
+        ]  # fmt: skip
+        own = {"SPARK_HOME": str(home), "PYSPARK_PYTHON": sys.executable}
+        env = {**self.environment("spark"), **own}
+        return Server("spark", command, folder, lambda: listens(self.spark_port), env)
+
     def start(self) -> None:
-        """Start all of them; what must be made once is made, as the one-time services do."""
+        """Start the servers; what must be made once is made, as the one-time services do."""
         with ThreadPoolExecutor(3) as side_by_side:
             parts = (self._start_catalog, self._start_lake, self._start_temporal)
             for started in [side_by_side.submit(part) for part in parts]:
@@ -133,7 +186,7 @@ class Composed:
         Whoever only reads has no ledger and no Temporal.
         """
         env = self.environment("worker")
-        env.pop("WAP_WORKER__HEALTH", None)
+        del env["WAP_WORKER__HEALTH"], env["WAP_SPARK__REMOTE"]
         if role != "engineer":
             env["WAP_CATALOG__PROPERTIES__TOKEN"] = self.variables[f"NESSIE_{role.upper()}_TOKEN"]
             env["WAP_CATALOG__PROPERTIES__S3__ACCESS_KEY_ID"] = role
@@ -158,6 +211,8 @@ class Composed:
 
     def _local(self, text: str) -> str:
         here = {"temporal:7233": self.temporal_port, "seaweedfs:8333": self.s3_port}
+        if hasattr(self, "spark_port"):
+            here |= {"spark:15002": self.spark_port, "127.0.0.1:8687": self.health_port}
         if hasattr(self, "postgres"):
             here["postgres:5432"] = self.postgres.port
         if hasattr(self, "nessie"):
@@ -190,6 +245,12 @@ class Composed:
             # The administrator's keys work once the filer behind S3 does: 403 without any.
             return httpx.get(f"{self.s3_endpoint}/healthz", timeout=2).status_code == httpx.codes.OK
         return False
+
+
+def _is_well(url: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url, timeout=4).status_code == httpx.codes.OK
+    return False
 
 
 def _path() -> str:

@@ -1,5 +1,6 @@
 """docker-compose.yml and the Dockerfile: what they promise is held without a Docker engine."""
 
+import itertools
 import json
 import os
 import re
@@ -8,6 +9,8 @@ import shutil
 import stat
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,13 +24,14 @@ from tests.servers.process import program
 from wap import runtime
 from wap.access import nessie_rules
 from wap.cli.commands import app
+from wap.spark.jars import AWS, ICEBERG, SQLITE
 
 OPEN = set(re.findall(r"\$\{(\w+)", FILE.read_text()))
 VARIABLES = {name: f"value-of-{name}" for name in OPEN}
 SERVICES = services(VARIABLES)
 #: They end, and others wait for their end.
 ONCE = {"lake", "temporal-schema", "temporal-namespace"}
-OURS = {"lake", "worker", "console"}
+OURS = {"lake", "worker", "console", "spark"}
 
 every_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -129,7 +133,6 @@ IMAGES = {
     "temporalio/admin-tools": versions.TEMPORAL,
     "temporalio/server": versions.TEMPORAL,
     "temporalio/ui": versions.TEMPORAL_UI,
-    "apache/spark": versions.SPARK,
 }
 
 
@@ -137,20 +140,21 @@ IMAGES = {
 def test_images_are_the_versions_that_are_tested(name):
     image, _, tag = SERVICES[name]["image"].rpartition(":")
     if name in OURS:
-        assert SERVICES[name]["build"] == "."
+        target = {"context": ".", "target": "spark"} if name == "spark" else "."
+        assert SERVICES[name]["build"] == target
         return
-    # PostgreSQL's minor releases are as Debian has them; Spark's tag names its Scala, too.
+    # PostgreSQL's minor releases are as Debian has them.
     assert re.fullmatch(rf"{re.escape(IMAGES[image])}([.-].+)?", tag)
     assert image == "postgres" or tag.split("-")[0] == IMAGES[image]
 
 
-def test_iceberg_for_spark_is_the_version_that_is_tested():
+def test_jars_for_spark_are_those_that_our_own_driver_takes():
     (packages,) = [word for word in SERVICES["spark"]["command"] if "iceberg-spark-runtime" in word]
-    minor = versions.SPARK.rpartition(".")[0]
-    assert packages.split(",") == [
-        f"org.apache.iceberg:iceberg-spark-runtime-{minor}_2.13:{versions.ICEBERG}",
-        f"org.apache.iceberg:iceberg-aws-bundle:{versions.ICEBERG}",
-    ]
+    assert packages.split(",") == [jar.coordinates for jar in (ICEBERG, AWS, SQLITE)]
+    assert ICEBERG.coordinates == (
+        "org.apache.iceberg:iceberg-spark-runtime-"
+        f"{versions.SPARK.rpartition('.')[0]}_2.13:{versions.ICEBERG}"
+    )
 
 
 def test_temporal_is_the_version_of_our_own_server():
@@ -191,7 +195,9 @@ def test_a_service_named_in_a_setting_is_waited_for(name):
     service = SERVICES[name]
     text = json.dumps(service.get("environment", {}))
     named = {n for n in SERVICES if n != name and re.search(rf"[/@\"]{n}(:\d+)?[/\"]", text)}
-    assert named <= waited_for(name)
+    # What only a profile starts may never come.
+    always = {n for n in named if "profiles" not in SERVICES[n]}
+    assert always <= waited_for(name)
 
 
 def waited_for(name: str) -> set[str]:
@@ -232,20 +238,35 @@ def test_scripts_are_shell(script):
 
 
 def test_base_is_pinned_and_the_tested_python():
-    bases = {words[0] for words in instructions("FROM")}
+    stages = {words[2] for words in instructions("FROM") if words[1:2] == ["AS"]}
+    bases = {words[0] for words in instructions("FROM")} - stages
     assert len(bases) == 1
     version = re.fullmatch(r"python:(\d+\.\d+)\.\d+-slim-\w+", bases.pop())
     assert version
     assert version[1] == versions.PYTHON
 
 
-def test_it_does_not_run_as_root():
-    last = max(i for i, words in enumerate(DOCKERFILE) if words[0] == "FROM")
-    (user,) = [words[1] for words in DOCKERFILE[last:] if words[0] == "USER"]
+def stages() -> list[list[list[str]]]:
+    """The instructions of each stage, FROM first."""
+    starts = [i for i, words in enumerate(DOCKERFILE) if words[0] == "FROM"]
+    return [DOCKERFILE[a:b] for a, b in itertools.pairwise([*starts, len(DOCKERFILE)])]
+
+
+RUN = [stage for stage in stages() if any(words[0] == "ENTRYPOINT" for words in stage)]
+
+
+@pytest.mark.parametrize("stage", RUN, ids=lambda stage: " ".join(stage[0][2:]))
+def test_what_runs_does_not_run_as_root(stage):
+    (user,) = [words[1] for words in stage if words[0] == "USER"]
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
-    assert DOCKERFILE[-1][0] == "CMD"
-    after = DOCKERFILE[DOCKERFILE.index(["USER", user]) :]
+    assert stage[-1][0] == "CMD"
+    after = stage[stage.index(["USER", user]) :]
     assert not {"RUN", "COPY", "ADD"} & {words[0] for words in after}
+
+
+def test_two_stages_run_and_the_last_is_ours():
+    assert [stage[0][1:] for stage in RUN] == [["base", "AS", "spark"], ["base"]]
+    assert DOCKERFILE[-1] in RUN[-1]
 
 
 def test_every_file_it_copies_exists_and_is_let_in():
@@ -278,8 +299,12 @@ def test_the_lock_holds_what_the_tests_run_with():
 
 
 def test_its_programs_are_ours():
-    (entry,) = instructions("ENTRYPOINT")
-    (command,) = instructions("CMD")
+    spark, ours = RUN
+    (program,) = json.loads(" ".join(next(w[1:] for w in spark if w[0] == "ENTRYPOINT")))
+    inside = Path(program).relative_to(f"/opt/wap/lib/python{versions.PYTHON}/site-packages")
+    assert (Path(sysconfig.get_path("purelib")) / inside).exists()
+    entry = next(words[1:] for words in ours if words[0] == "ENTRYPOINT")
+    command = next(words[1:] for words in ours if words[0] == "CMD")
     group: Any = typer.main.get_command(app)
     assert json.loads(" ".join(entry)) == ["wap"]
     assert json.loads(" ".join(command))[0] in group.commands

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -109,10 +109,10 @@ class _Writing:
         told = observation(f"books-{uuid.uuid4().hex}")
         books = functions.col(sent.names[-1])
         rows = self._tasks(tasks).mapInArrow(task, shape)
-        rows = rows.observe(told, functions.collect_list(books).alias("books"))
+        observed = rows.observe(told, functions.collect_list(books).alias("books"))
         with self._interruptible():
-            rows.where(books.isNull()).drop(books).writeTo(table).append()
-        self._book(told.get["books"])
+            observed.where(books.isNull()).drop(books).writeTo(table).append()
+            self._book(observed_or_read(told.get, rows, books))
         return Written(self.tables.written(table, self.staging))
 
     def _tasks(self, tasks: Sequence[Sequence[int]]) -> Any:
@@ -172,6 +172,18 @@ class _Writing:
         except OSError:
             return 0  # only for the eye
         return sum(file.size for file in found if file.path.endswith(".parquet"))
+
+
+def observed_or_read(observed: Mapping[str, Any], rows: Any, books: Any) -> Sequence[str]:
+    """The books that were observed while the rows were written.
+
+    A Spark Connect server waits a tenth of a second for what was observed, then answers without
+    (``Observation.getOrEmpty``): on a busy one the input is read once more, for its books alone.
+    """
+    if "books" in observed:
+        found: Sequence[str] = observed["books"]
+        return found
+    return [row[0] for row in rows.where(books.isNotNull()).select(books).collect()]
 
 
 def _tasks(parts: Sequence[Part], numbers: Sequence[int]) -> Iterator[list[int]]:
