@@ -19,6 +19,7 @@ WORDS = (
     "POSTGRES_PASSWORD", "NESSIE_DB_PASSWORD", "TEMPORAL_DB_PASSWORD", "WAP_DB_PASSWORD",
     "S3_ADMIN_SECRET", "S3_ENGINEER_SECRET", "S3_AUDITOR_SECRET", "S3_CONSUMER_SECRET",
     "WAP_API_TOKEN", "WAP_API_AUDITOR_TOKEN",
+    "DATAHUB_DB_PASSWORD", "DATAHUB_SECRET", "DATAHUB_UI_PASSWORD",
 )  # fmt: skip
 DAYS = 90
 _DAY = 86_400
@@ -48,6 +49,7 @@ class Issuer:
 def variables(issuer: Issuer) -> dict[str, str]:
     """New values for everything that docker-compose.yml leaves open."""
     found = {name: secrets.token_urlsafe(24) for name in WORDS}
+    found["LINEAGE_KIND"] = "file"
     found["NESSIE_PUBLIC_KEY"] = issuer.public_key
     found |= {f"NESSIE_{role.upper()}_TOKEN": issuer.token(role) for role in Role}
     return found

@@ -10,6 +10,7 @@ SQL
 }
 database nessie "$NESSIE_DB_PASSWORD"
 database wap "$WAP_DB_PASSWORD"
+database datahub "$DATAHUB_DB_PASSWORD"
 database temporal "$TEMPORAL_DB_PASSWORD"
 psql -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d postgres <<'SQL'
 create database temporal_visibility owner temporal;

@@ -300,12 +300,12 @@ def test_wrong_keys_get_nothing(server_mode, lake):
 # --- PostgreSQL, and what compose asks its services ----------------------------------------------
 
 
-@pytest.mark.parametrize("user", ["nessie", "wap", "temporal"])
+@pytest.mark.parametrize("user", ["nessie", "wap", "temporal", "datahub"])
 def test_each_part_has_a_database_of_its_own(server_mode, user):
     password = server_mode.variables[f"{user.upper()}_DB_PASSWORD"]
     at = f"host=127.0.0.1 port={server_mode.postgres.port} user={user} password={password}"
     own = {user, f"{user}_visibility"}
-    for database in ("nessie", "wap", "temporal", "temporal_visibility"):
+    for database in ("nessie", "wap", "temporal", "temporal_visibility", "datahub"):
         if database in own:
             psycopg.connect(f"{at} dbname={database}").close()
         else:

@@ -30,7 +30,7 @@ OPEN = set(re.findall(r"\$\{(\w+)", FILE.read_text()))
 VARIABLES = {name: f"value-of-{name}" for name in OPEN}
 SERVICES = services(VARIABLES)
 #: They end, and others wait for their end.
-ONCE = {"lake", "temporal-schema", "temporal-namespace"}
+ONCE = {"lake", "temporal-schema", "temporal-namespace", "datahub-upgrade"}
 OURS = {"lake", "worker", "console", "spark"}
 
 every_service = pytest.mark.parametrize("name", SERVICES)
@@ -53,7 +53,7 @@ def instructions(kind: str) -> list[list[str]]:
 def as_compose_reads_it() -> dict[str, Any]:
     command = program("docker-compose", "docker-compose")
     done = subprocess.run(
-        [command, "-f", str(FILE), "--profile", "spark", "config"],
+        [command, "-f", str(FILE), "--profile", "spark", "--profile", "datahub", "config"],
         env={"PATH": os.environ["PATH"], **VARIABLES}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -123,7 +123,9 @@ def test_only_loopback_is_published(name):
 
 def test_what_has_no_login_of_its_own_is_published_nowhere():
     published = {name for name, service in SERVICES.items() if service.get("ports")}
-    assert published == {"nessie", "seaweedfs", "temporal", "temporal-ui", "console"}
+    assert published == {
+        "nessie", "seaweedfs", "temporal", "temporal-ui", "console", "datahub-ui",
+    }  # fmt: skip
 
 
 IMAGES = {
@@ -133,6 +135,11 @@ IMAGES = {
     "temporalio/admin-tools": versions.TEMPORAL,
     "temporalio/server": versions.TEMPORAL,
     "temporalio/ui": versions.TEMPORAL_UI,
+    "acryldata/datahub-upgrade": versions.DATAHUB,
+    "acryldata/datahub-gms": versions.DATAHUB,
+    "acryldata/datahub-frontend-react": versions.DATAHUB,
+    "opensearchproject/opensearch": versions.OPENSEARCH,
+    "apache/kafka": versions.KAFKA,
 }
 
 
