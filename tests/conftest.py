@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.make_env import Issuer
+from tests.behaviors import places
 from tests.servers.__main__ import running
 from tests.servers.glue import Glue
 from tests.servers.iceberg_rest import IcebergRest
@@ -21,8 +22,14 @@ from tests.servers.temporal import Temporal
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--boundaries", choices=("some", "all"), default="some",
-        help="where tests/e2e/test_places.py kills the worker: all takes half an hour",
+        help="where tests/e2e/test_places.py kills the worker: all takes an hour",
     )  # fmt: skip
+    places.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in places.MARKERS:
+        config.addinivalue_line("markers", line)
 
 
 @pytest.fixture(scope="session")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import NoSuchNamespaceError
+from pyiceberg.catalog import Catalog
 from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
@@ -35,60 +32,24 @@ from catalog.native import NativeCatalog
 from catalog.nessie import NessieCatalog
 from catalog.nessie_commits import NessieCommitter
 from catalog.nessie_tables import PointerCatalog
-from tests.servers.seaweedfs import SeaweedFS
+from tests.behaviors.places import (
+    IN_S3,
+    Folder,
+    Store,
+    catalog_of,
+    properties_of,
+    store_for,
+    wanted_for,
+)
 
-EMBEDDED = ("memory", "sqlite", "portable")
-KINDS = (*EMBEDDED, "sqlite-s3", "postgres", "rest", "glue", "nessie")
-#: A test for one kind is a test for those that commit as it does.
-LIKE = {"sqlite-s3": "sqlite", "postgres": "sqlite", "rest": "portable", "glue": "portable"}
 FLIGHTS = TableName.parse("nyc.flights")
-#: Where the lake's folder says which server it is on.
-NESSIE_URI = "nessie.uri"
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--catalogs",
-        default=",".join(KINDS),
-        help=f"implementations of the catalog port to test, of {', '.join(KINDS)}; "
-        "portable is SQLite through pyiceberg's public interface alone",
-    )
+#: In the lake's folder: what its catalog is opened with.
+TOLD = "catalog.json"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kind" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--catalogs", default=",".join(KINDS)).split(",")
-        unknown = set(chosen) - set(KINDS)
-        if unknown:
-            msg = f"--catalogs: unknown {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}"
-            raise pytest.UsageError(msg)
-        # Each mark narrows: one on the module, one on the test.
-        marks = list(metafunc.definition.iter_markers("kinds"))
-        wanted = [k for k in chosen if all({k, LIKE.get(k)} & {*mark.args} for mark in marks)]
-        marked = {mark.name for mark in metafunc.definition.iter_markers()}
-        if chosen == [*KINDS] and "s3" not in marked:
-            wanted = [k for k in wanted if k != "sqlite-s3"]  # each request costs it milliseconds
-        for mark in metafunc.definition.iter_markers("exactly"):
-            wanted = [k for k in wanted if k in mark.args]
-        if "glue" not in marked:
-            wanted = [k for k in wanted if k != "glue"]
-        if "embedded" in marked and chosen == [*KINDS]:
-            wanted = [k for k in wanted if k in (*EMBEDDED, "sqlite-s3", "nessie")]
-        metafunc.parametrize("kind", wanted)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "kinds(*names): only for these implementations and those that commit like them"
-    )
-    config.addinivalue_line(
-        "markers", "s3: in S3 too; --catalogs=sqlite-s3 runs the others there as well"
-    )
-    config.addinivalue_line("markers", "exactly(*names): only for these implementations")
-    config.addinivalue_line(
-        "markers", "embedded: on catalogs with a server only where --catalogs names them"
-    )
-    config.addinivalue_line("markers", "glue: for AWS Glue too, as moto plays it")
+        metafunc.parametrize("kind", wanted_for(metafunc))
 
 
 @dataclass(frozen=True)
@@ -137,29 +98,11 @@ def _meet(faults: list[BaseException | Callable[[], None] | None]) -> None:
         fault()
 
 
-@dataclass(frozen=True)
-class Store:
-    """A place of its own for one lake in the bucket that all share."""
-
-    server: SeaweedFS
-    bucket: str
-    prefix: str
-
-    @property
-    def url(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}"
-
-    def keys(self) -> set[str]:
-        """What lies there; an upload that nobody completed or aborted is litter too."""
-        found = self.server.keys(self.bucket, self.prefix)
-        found |= self.server.uploads(self.bucket, self.prefix)
-        return {key.removeprefix(f"{self.prefix}/") for key in found}
-
-
 @dataclass
 class Lake:
-    """One catalog under test and the folder it writes to.
+    """One catalog under test and the place it writes to.
 
+    ``kind`` is what is opened: the same on a folder and in S3, and for both of Nessie's stores.
     ``plain`` is the pyiceberg catalog a consumer would open, None for the memory catalog.
     """
 
@@ -169,28 +112,22 @@ class Lake:
     plain: Catalog | None = None
     faults: FaultyCommitter | None = None
     numbers: Iterable[int] = field(default_factory=lambda: itertools.count(1))
-    store: Store | None = None
+    place: Folder | Store | None = None
     handles: list[BranchCatalog] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.place = self.place or Folder(self.root / "warehouse")
+
     @property
-    def warehouse(self) -> Path:
-        return self.root / "warehouse"
+    def where(self) -> Folder | Store:
+        """Where its files lie."""
+        assert self.place is not None
+        return self.place
 
     def files(self) -> set[str]:
         """Every file of the warehouse but the versions of the tables' metadata file."""
         metadata = (".metadata.json", ".metadata.json.crc")
-        return {f for f in self.everything() if not f.endswith(metadata)}
-
-    def where(self, file: str) -> str:
-        """The location of one of the files."""
-        return f"{self.store.url}/{file}" if self.store else str(self.warehouse / file)
-
-    def everything(self) -> set[str]:
-        """Every file of the warehouse."""
-        if self.store is not None:
-            return self.store.keys()
-        found = (p for p in self.warehouse.rglob("*") if p.is_file())
-        return {str(p.relative_to(self.warehouse)) for p in found}
+        return {f for f in self.where.names() if not f.endswith(metadata)}
 
     def ids(self, table: TableName = FLIGHTS) -> list[int] | None:
         """What a consumer reads from main, sorted; None: no such table."""
@@ -224,7 +161,7 @@ class Lake:
         """The same lake as another process would open it."""
         if self.plain is None:
             return self
-        other = open_lake(self.kind, self.root, self.store)
+        other = open_lake(self.kind, self.root, self.place)
         self.handles.append(other.catalog)
         return replace(other, numbers=self.numbers, handles=self.handles)
 
@@ -355,31 +292,31 @@ def read_ids(files: Iterable[DataFile], io: FileIO) -> list[int]:
     return sorted(found)
 
 
-def open_lake(kind: str, root: Path, store: Store | None = None) -> Lake:
-    """A lake in a folder; what its catalog's server needs to be told lies there too."""
-    warehouse = str(root / "warehouse")
-    if kind == "memory":
-        return Lake(kind, root, open_catalog("memory", "test", {"warehouse": warehouse}))
-    if kind == "nessie":
-        uri = (root / NESSIE_URI).read_text()
-        opened = open_catalog("nessie", "test", {"uri": uri, "warehouse": warehouse})
-        assert isinstance(opened, NessieCatalog)
-        main = opened.iceberg
-        faults = FaultyCommitter(NessieCommitter(main))
-        return Lake(kind, root, NessieCatalog(main, faults), main, faults)
-    told = root / "catalog.json"
-    properties = {"uri": f"sqlite:///{root / 'catalog.db'}", "warehouse": warehouse}
-    if told.exists():
-        properties |= json.loads(told.read_text())
-    if store is not None:
-        properties |= {"warehouse": store.url, **store.server.properties}
+def open_lake(kind: str, root: Path, place: Folder | Store | None = None) -> Lake:
+    """A lake whose folder says what its catalog is opened with."""
+    properties = {
+        "uri": f"sqlite:///{root / 'catalog.db'}",
+        "warehouse": str(root / "warehouse"),
+        **told(root),
+    }
     name = properties.pop("name", "test")
-    opened = open_catalog("sqlite" if kind in ("portable", "sqlite-s3") else kind, name, properties)
-    assert isinstance(opened, NativeCatalog)
+    if kind == "memory":
+        return Lake(kind, root, open_catalog("memory", name, properties))
+    opened = open_catalog("sqlite" if kind == "portable" else kind, name, properties)
+    assert isinstance(opened, NativeCatalog | NessieCatalog)
     plain = opened.iceberg
-    committer = PortableCommitter(plain) if kind == "portable" else opened.committer
-    faults = FaultyCommitter(committer)
-    return Lake(kind, root, NativeCatalog(plain, faults), plain, faults, store=store)
+    if isinstance(plain, PointerCatalog):
+        faults = FaultyCommitter(NessieCommitter(plain))
+        return Lake(kind, root, NessieCatalog(plain, faults), plain, faults, place=place)
+    assert isinstance(opened, NativeCatalog)
+    faults = FaultyCommitter(PortableCommitter(plain) if kind == "portable" else opened.committer)
+    return Lake(kind, root, NativeCatalog(plain, faults), plain, faults, place=place)
+
+
+def told(root: Path) -> dict[str, str]:
+    """What the folder of a lake says."""
+    path = root / TOLD
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -396,68 +333,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def lake(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lake]:
-    if kind == "nessie":
-        server = request.getfixturevalue("nessie")
-        server.empty()
-        (tmp_path / NESSIE_URI).write_text(server.uri)
-    elif kind in _SERVED:
-        told = _SERVED[kind](request)
-        (tmp_path / "catalog.json").write_text(json.dumps(told))
-    opened = open_lake(kind, tmp_path, _in_s3(request) if kind == "sqlite-s3" else None)
+    properties, place = properties_of(kind, request), None
+    if kind.endswith(IN_S3):
+        place = store_for(request)
+        properties |= {"warehouse": place.url, **place.server.properties}
+    (tmp_path / TOLD).write_text(json.dumps(properties))
+    opened = open_lake(catalog_of(kind), tmp_path, place)
     yield opened
     opened.close()
-
-
-def _in_s3(request: pytest.FixtureRequest) -> Store:
-    server = request.getfixturevalue("seaweedfs")
-    bucket = request.getfixturevalue("s3_bucket")
-    return Store(server, bucket, f"lake-{secrets.token_hex(6)}")
-
-
-@pytest.fixture(scope="session")
-def s3_bucket(seaweedfs: SeaweedFS) -> str:
-    return seaweedfs.bucket()
-
-
-def _on_postgres(request: pytest.FixtureRequest) -> dict[str, str]:
-    """One database for all: every lake has a catalog name of its own in it."""
-    uri = request.getfixturevalue("postgres_uri")
-    return {"uri": uri, "name": f"lake-{secrets.token_hex(6)}"}
-
-
-def _on_rest(request: pytest.FixtureRequest) -> dict[str, str]:
-    uri = request.getfixturevalue("iceberg_rest").uri
-    with closing(open_catalog("rest", "sweep", {"uri": uri})) as opened:
-        empty(opened.iceberg)  # type: ignore[attr-defined]
-    return {"uri": uri}
-
-
-def _on_glue(request: pytest.FixtureRequest) -> dict[str, str]:
-    properties = dict(request.getfixturevalue("glue").properties)
-    empty(load_catalog("sweep", type="glue", **properties), nested=False)
-    return properties
-
-
-_SERVED = {"postgres": _on_postgres, "rest": _on_rest, "glue": _on_glue}
-
-
-def empty(plain: Catalog, *, nested: bool = True) -> None:
-    """Remove every table and namespace: the tests share the server."""
-    for namespace in sorted(_namespaces(plain, (), nested=nested), key=len, reverse=True):
-        # A namespace in the middle of a name is gone with the last one below it.
-        with suppress(NoSuchNamespaceError):
-            for table in plain.list_tables(namespace):
-                plain.drop_table(table)
-            plain.drop_namespace(namespace)
-
-
-def _namespaces(
-    plain: Catalog, parent: tuple[str, ...], *, nested: bool
-) -> Iterator[tuple[str, ...]]:
-    for found in plain.list_namespaces(parent):
-        yield found
-        if nested:
-            yield from _namespaces(plain, found, nested=nested)
 
 
 @pytest.fixture(scope="session")

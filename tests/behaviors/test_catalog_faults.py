@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from pyiceberg.exceptions import CommitFailedException
@@ -20,6 +19,7 @@ from catalog import (
 )
 from catalog.base import Change
 from catalog.home import NativeHome
+from tests.behaviors.conftest import told
 
 #: Crashes and files that every catalog of tables meets.
 ANY = pytest.mark.kinds("sqlite", "portable", "nessie")
@@ -122,7 +122,7 @@ def test_a_drop_of_it_that_dies_too_is_completed(lake, half_published, monkeypat
     with pytest.raises(KeyboardInterrupt):
         half_published.drop()
     half_published.drop()
-    assert [p for p in lake.warehouse.rglob("*") if p.is_file()] == []
+    assert lake.where.names() == set()
 
 
 @HALF_WAY
@@ -134,9 +134,9 @@ def test_a_publish_that_is_completed_while_it_is_dropped_stays_whole(lake, half_
         table = lake.plain.load_table(hidden)
         orphan = table.metadata_location.replace("/00004-", "/00005-")
         first = min(table.metadata.snapshots, key=lambda s: s.sequence_number)
-        text = Path(table.metadata_location).read_text(encoding="utf-8")
+        text = lake.where.read(table.metadata_location)
         main = str(table.current_snapshot().snapshot_id)
-        Path(orphan).write_text(text.replace(main, str(first.snapshot_id)), encoding="utf-8")
+        lake.where.write(orphan, text.replace(main, str(first.snapshot_id)))
         lake.plain.rename_table(hidden, half_published.table.identifier)
         raise CommitFailedException("updated by another process")
 
@@ -179,7 +179,7 @@ def test_a_run_dropped_after_it_died_before_its_first_commit(lake):
     with pytest.raises(KeyboardInterrupt):
         run.open()
     run.drop()
-    assert [p for p in lake.warehouse.rglob("*") if p.is_file()] == []
+    assert lake.where.names() == set()
 
 
 @SQL
@@ -190,7 +190,7 @@ def test_a_create_that_died_before_the_entry_is_swept_by_drop(lake, monkeypatch)
     lake.plain.drop_table(lake.plain.list_tables("wap_staging")[0])
     assert lake.files() != set()
     run.drop()
-    assert [p for p in lake.warehouse.rglob("*") if p.is_file()] == []
+    assert lake.where.names() == set()
 
 
 @ANY
@@ -216,13 +216,13 @@ def test_a_published_table_that_was_emptied_by_hand_is_safe_from_a_late_drop(lak
     first = min(table.metadata.snapshots, key=lambda s: s.sequence_number)
     table.manage_snapshots().set_current_snapshot(snapshot_id=first.snapshot_id).commit()
     for entry in lake.plain.load_table(flights.identifier).metadata.metadata_log:
-        Path(entry.metadata_file).unlink(missing_ok=True)
+        lake.where.delete(entry.metadata_file)
     run.drop()
     assert (
         lake.plain.load_table(flights.identifier).current_snapshot().snapshot_id
         == first.snapshot_id
     )
-    assert Path(first.manifest_list).exists()
+    assert lake.where.exists(first.manifest_list)
 
 
 @SQL
@@ -244,7 +244,7 @@ def test_a_manifest_list_that_is_missing_for_no_reason_stops_the_deletion(lake, 
     lake.publish([1])
     home = NativeHome(lake.plain, lake.faults)
     table = home.needed(flights)
-    Path(table.current_snapshot().manifest_list).unlink()
+    lake.where.delete(table.current_snapshot().manifest_list)
     with pytest.raises(FileNotFoundError):
         usage.metadata_in_use(home, table, table.metadata.snapshots)
 
@@ -288,8 +288,9 @@ def test_a_locked_database_is_told_as_unavailable(lake, tmp_path):
         "sqlite",
         "test",
         {
+            "warehouse": lake.where.url,
+            **told(lake.root),
             "uri": f"sqlite:///{tmp_path / 'catalog.db'}?timeout=0.01",
-            "warehouse": str(lake.warehouse),
         },
     )
     run = lake.run()
@@ -325,9 +326,9 @@ def test_metadata_that_cannot_be_read_says_so_and_stays(lake, flights, spoil):
     lake.publish([1])
     run = lake.run()
     run.open()
-    path = Path(lake.plain.load_table(flights.identifier).metadata_location)
-    whole = path.read_text(encoding="utf-8")
-    path.write_text(spoil(whole), encoding="utf-8")
+    path = lake.plain.load_table(flights.identifier).metadata_location
+    whole = lake.where.read(path)
+    lake.where.write(path, spoil(whole))
     fresh = lake.again()
     steps = [
         lambda: fresh.catalog.published(flights),
@@ -340,7 +341,7 @@ def test_metadata_that_cannot_be_read_says_so_and_stays(lake, flights, spoil):
     for step in steps:
         with pytest.raises(CorruptMetadataError):
             step()
-    path.write_text(whole, encoding="utf-8")
+    lake.where.write(path, whole)
     assert fresh.ids() == [1]
 
 
@@ -353,7 +354,7 @@ def test_a_missing_manifest_stops_publish(lake, flights):
     run.seal()
     plain, ref = lake.on_branch(run)
     table = plain.load_table(flights.identifier)
-    Path(table.metadata.snapshot_by_name(ref).manifest_list).unlink()
+    lake.where.delete(table.metadata.snapshot_by_name(ref).manifest_list)
     with pytest.raises(CorruptMetadataError):
         lake.catalog.publish([run.audited()])
     assert lake.ids() == [1]
@@ -415,11 +416,11 @@ def test_a_group_commit_that_fails_midway_deletes_its_metadata_files(lake, monke
         run.stage([2])
         run.seal()
     other = lake.again()
-    before = {p.name for p in lake.warehouse.rglob("*.metadata.json")}
+    before = {f for f in lake.where.names() if f.endswith(".metadata.json")}
     unrelated = other.run("unrelated", weather)
     lake.faults.before = [unrelated.open]
     lake.catalog.publish([r.audited() for r in runs])
-    after = {p.name for p in lake.warehouse.rglob("*.metadata.json")}
+    after = {f for f in lake.where.names() if f.endswith(".metadata.json")}
     assert len(after - before) == 3, "one of the other run, one for each table, none that lost"
     assert lake.ids() == [1, 2]
     assert lake.ids(weather) == [1, 2]

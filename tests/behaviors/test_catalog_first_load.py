@@ -14,7 +14,7 @@ from catalog import (
     UnsupportedError,
 )
 
-pytestmark = pytest.mark.s3
+pytestmark = pytest.mark.storage
 
 #: Whose every file and namespace can be seen: not in memory.
 SEEN = pytest.mark.kinds("sqlite", "portable", "nessie")
@@ -58,7 +58,7 @@ def test_not_even_metadata_or_a_namespace_stays(lake):
     run.open()
     run.stage([2])
     run.drop()
-    assert lake.everything() == set()
+    assert lake.where.names() == set()
     assert lake.plain.list_namespaces() == []
 
 

@@ -80,7 +80,7 @@ def test_a_late_attempt_after_a_seal_is_refused(lake):
         lake.catalog.stage(opened, Change([run.write([1], "batch-late")]))
 
 
-@pytest.mark.s3
+@pytest.mark.storage
 @pytest.mark.parametrize("first_load", [True, False])
 def test_a_late_stage_after_a_drop_creates_nothing(lake, first_load):
     if not first_load:
@@ -172,7 +172,7 @@ def test_late_steps_of_a_published_run_find_no_branch(lake):
             late()
 
 
-@pytest.mark.s3
+@pytest.mark.storage
 @pytest.mark.parametrize("first_load", [True, False])
 def test_drop_twice_is_one_drop(lake, first_load):
     if not first_load:
@@ -190,7 +190,7 @@ def test_drop_of_a_branch_that_never_was(lake):
     assert (dropped.branch, dropped.files, dropped.bytes) == (False, 0, 0)
 
 
-@pytest.mark.s3
+@pytest.mark.storage
 def test_drop_clears_files_that_came_after_it(lake):
     lake.publish([1])
     run = lake.run()
@@ -245,7 +245,7 @@ def test_lost_answers_of_a_whole_run(lake, lost, first_load):
     assert len(log) == (4 if first_load else 7)
 
 
-@pytest.mark.s3
+@pytest.mark.storage
 @FAULTY
 def test_lost_answers_of_rebase_and_drop(lake):
     lake.publish([1])
@@ -263,7 +263,7 @@ def test_lost_answers_of_rebase_and_drop(lake):
     assert lake.catalog.branches() == []
 
 
-@pytest.mark.s3
+@pytest.mark.storage
 @FAULTY
 @pytest.mark.parametrize(
     "refused",
@@ -292,7 +292,7 @@ def _unreferenced(lake, table):
     for snapshot in loaded.metadata.snapshots:
         used.add(snapshot.manifest_list)
         used |= {m.manifest_path for m in snapshot.manifests(loaded.io)}
-    found = {lake.where(f) for f in lake.files() if f.endswith(".avro")}
+    found = {lake.where.location(f) for f in lake.files() if f.endswith(".avro")}
     return found - used
 
 
@@ -323,7 +323,7 @@ def test_an_error_that_is_no_race_is_raised_at_once(lake):
     assert lake.faults.before == [None]
 
 
-@pytest.mark.s3
+@pytest.mark.storage
 @pytest.mark.kinds("sqlite", "portable")  # elsewhere a drop commits to no table
 @pytest.mark.parametrize("dies_at", [0, 1])
 def test_a_drop_that_dies_is_completed_by_the_next(lake, dies_at):
@@ -341,8 +341,8 @@ def test_a_drop_that_dies_is_completed_by_the_next(lake, dies_at):
     assert lake.ids() == [1]
 
 
-@pytest.mark.s3
-@pytest.mark.kinds("sqlite-s3")
+@pytest.mark.storage
+@pytest.mark.in_s3
 @pytest.mark.parametrize("first_load", [True, False])
 def test_drop_aborts_the_uploads_of_its_run_and_of_no_other(lake, first_load):
     if not first_load:

@@ -13,7 +13,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from catalog import HeadMovedError, open_catalog
 
-pytestmark = pytest.mark.kinds("sqlite")
+pytestmark = pytest.mark.exactly("sqlite")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pyiceberg.types import DateType, NestedField
 
 from catalog import Branch, TableName, open_catalog
 from catalog.errors import CatalogUnavailableError, TableNotFoundError
+from tests.behaviors.conftest import told
 from tests.servers.proxy import Proxy
 from wap import relations
 from wap.diff import diff
@@ -20,7 +21,7 @@ from wap.errors import QueryError, RelationError
 from wap.query import query
 from wap.spark.relations import spark_relation
 
-pytestmark = pytest.mark.s3
+pytestmark = pytest.mark.storage
 
 
 @pytest.fixture
@@ -200,18 +201,17 @@ def test_a_diff_of_a_new_table_has_no_before(lake, tmp):
     assert all(c.before is None for c in found.columns)
 
 
-@pytest.mark.kinds("sqlite-s3")
+@pytest.mark.in_s3
 def test_a_store_that_goes_away_in_an_audit_is_no_verdict(lake, tmp, audit_relation):
     """The auditor takes what DuckDB says for an error of the check."""
     run = staged(lake, [3])
-    proxy = Proxy(lake.store.server.port)
+    proxy = Proxy(lake.where.server.port)
     properties = {
-        **lake.store.server.properties,
         "uri": f"sqlite:///{lake.root / 'catalog.db'}",
-        "warehouse": lake.store.url,
+        **told(lake.root),
         "s3.endpoint": f"http://127.0.0.1:{proxy.port}",
     }
-    opened = open_catalog("sqlite", "test", properties)
+    opened = open_catalog(lake.kind, properties.pop("name", "test"), properties)
 
     def audit() -> None:
         with audit_relation(opened, run.now, temp_directory=tmp) as relation:
@@ -224,7 +224,7 @@ def test_a_store_that_goes_away_in_an_audit_is_no_verdict(lake, tmp, audit_relat
     proxy.close()
 
 
-@pytest.mark.kinds("sqlite-s3")
+@pytest.mark.in_s3
 def test_a_query_over_s3_reads_no_file_but_the_published(lake, tmp):
     lake.publish([1])
     run = staged(lake, [2])
@@ -251,7 +251,8 @@ ON_SPARK = (
 
 
 @pytest.mark.server
-@pytest.mark.kinds("sqlite")
+@pytest.mark.exactly("sqlite", "postgres", "rest", "nessie")
+@pytest.mark.by_default("sqlite", "sqlite-s3")
 @pytest.mark.parametrize("behavior", ON_SPARK, ids=lambda b: b.__name__)
 def test_the_same_on_spark(behavior, lake, make_schema, tmp, spark):
     fixtures = {

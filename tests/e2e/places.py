@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from catalog import open_catalog
-from tests.behaviors.conftest import empty
-from tests.servers.seaweedfs import SeaweedFS
+from tests.behaviors.places import CATALOGS, IN_S3, catalog_of, properties_of, store_for
 
 Settings = dict[str, str]
 
@@ -21,86 +18,59 @@ class Place:
     """One place.
 
     Attributes:
+        kind: of the catalog, as ``wap.toml`` says it.
         settings: what makes a project use it, as environment.
         able: what ``wap doctor`` says of its catalog.
         files: every file of the warehouse but the versions of tables' metadata, sorted.
         secret: what must never be shown.
+        storage: properties of its S3; none on a folder.
     """
 
+    kind: str
     settings: Settings
     able: str
     files: Callable[[], list[str]]
     secret: str | None
-
-
-def _postgres(request: pytest.FixtureRequest, storage: str) -> tuple[Settings, str]:
-    del storage
-    server = request.getfixturevalue("postgres")
-    uri = server.url(server.database()).replace("postgresql+psycopg://", "postgresql://")
-    return {"WAP_CATALOG__URI": uri}, server.password
-
-
-def _rest(request: pytest.FixtureRequest, storage: str) -> tuple[Settings, str | None]:
-    server = request.getfixturevalue("iceberg_rest" if storage == "folder" else "iceberg_rest_s3")
-    opened = open_catalog("rest", "sweep", {"uri": server.uri})
-    empty(opened.iceberg)  # type: ignore[attr-defined]
-    opened.close()
-    return {"WAP_CATALOG__URI": server.uri}, None
-
-
-def _nessie(name: str) -> Callable[[pytest.FixtureRequest, str], tuple[Settings, str | None]]:
-    def settings(request: pytest.FixtureRequest, storage: str) -> tuple[Settings, str | None]:
-        del storage
-        server = request.getfixturevalue(name)
-        server.empty()
-        return {"WAP_CATALOG__URI": server.uri}, None
-
-    return settings
-
-
-def _sqlite(request: pytest.FixtureRequest, storage: str) -> tuple[Settings, str | None]:
-    del request, storage
-    return {}, None
+    storage: Settings
 
 
 _GROUPS = "publishes several tables in one step"
-#: Name → kind, what doctor says, and its settings.
-CATALOGS = {
-    "sqlite": ("sqlite", _GROUPS, _sqlite),
-    "postgres": ("postgres", _GROUPS, _postgres),
-    "rest": ("rest", f"{_GROUPS}, a new one by itself", _rest),
-    "nessie": ("nessie", _GROUPS, _nessie("nessie")),
-    "nessie on postgres": ("nessie", _GROUPS, _nessie("nessie_on_postgres")),
-}
+_ABLE = {"rest": f"{_GROUPS}, a new one by itself"}
 #: SQLite on a folder is what every other test runs on.
-PLACES = [f"{c}, {s}" for s in ("folder", "s3") for c in CATALOGS if (c, s) != ("sqlite", "folder")]
+PLACES = [c + s for s in ("", IN_S3) for c in CATALOGS if c + s != "sqlite"]
 
 
 def open_place(request: pytest.FixtureRequest, name: str, root: Path) -> Place:
     """A place that nobody else uses, for the project in a folder."""
-    catalog, _, storage = name.partition(", ")
-    kind, able, settings_of = CATALOGS[catalog]
-    settings, secret = settings_of(request, storage)
-    settings = {"WAP_CATALOG__KIND": kind, **settings}
-    if storage == "s3":
-        server: SeaweedFS = request.getfixturevalue("seaweedfs")
-        bucket, prefix = request.getfixturevalue("place_bucket"), secrets.token_hex(6)
-        return Place(
-            {
-                **settings,
-                **as_environment(server.properties),
-                "WAP_CATALOG__WAREHOUSE": f"s3://{bucket}/{prefix}",
-            },
-            able,
-            lambda: _kept(server.keys(bucket, f"{prefix}/") | server.uploads(bucket, prefix)),
-            server.secret,
-        )
+    kind, secret = catalog_of(name), None
+    if kind == "postgres":
+        uri, secret = _database(request)
+        properties = {"uri": uri}
+    else:
+        properties = properties_of(name, request)
+    settings = {"WAP_CATALOG__KIND": kind}
+    settings |= {f"WAP_CATALOG__{key.upper()}": value for key, value in properties.items()}
+    able = _ABLE.get(kind, _GROUPS)
+    if name.endswith(IN_S3):
+        store = store_for(request)
+        storage = store.server.properties
+        settings |= {**as_environment(storage), "WAP_CATALOG__WAREHOUSE": store.url}
+        secret = store.server.secret
+        return Place(kind, settings, able, lambda: _kept(store.names()), secret, storage)
     warehouse = root / "warehouse"
 
     def files() -> list[str]:
         return _kept(str(p.relative_to(warehouse)) for p in warehouse.rglob("*") if p.is_file())
 
-    return Place({**settings, "WAP_CATALOG__WAREHOUSE": warehouse.as_uri()}, able, files, secret)
+    settings |= {"WAP_CATALOG__WAREHOUSE": warehouse.as_uri()}
+    return Place(kind, settings, able, files, secret, {})
+
+
+def _database(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """All projects of the tests have one name, by which a catalog's rows are told apart there."""
+    server = request.getfixturevalue("postgres")
+    uri = server.url(server.database()).replace("postgresql+psycopg://", "postgresql://")
+    return uri, server.password
 
 
 def _kept(names: Iterable[str]) -> list[str]:

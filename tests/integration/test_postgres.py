@@ -166,7 +166,7 @@ def test_a_deadlock_with_somebody_else_is_a_lost_race(lake, postgres, database, 
     for table in (FLIGHTS, WEATHER):
         lake.publish([1], table)
     heads = [_sealed(lake, table, run_id="run-group").audited() for table in (FLIGHTS, WEATHER)]
-    before = {p.name for p in lake.warehouse.rglob("*.metadata.json")}
+    before = {f for f in lake.where.names() if f.endswith(".metadata.json")}
     plain = make_url(postgres.url(database)).set(drivername="postgresql")
     address = plain.render_as_string(hide_password=False)
     touch = "update iceberg_tables set iceberg_type = iceberg_type where table_name = %s"
@@ -196,7 +196,7 @@ def test_a_deadlock_with_somebody_else_is_a_lost_race(lake, postgres, database, 
         waiting_ends.join(PATIENCE)
     assert "deadlock detected" in postgres.server.log.read_text()
     assert lake.ids() == lake.ids(WEATHER) == [1, 2]
-    after = {p.name for p in lake.warehouse.rglob("*.metadata.json")}
+    after = {f for f in lake.where.names() if f.endswith(".metadata.json")}
     assert len(after - before) == 2, "one for each table, none of the commit that was undone"
 
 

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 import pytest
 
 from catalog import CatalogUnavailableError, TableName, UnsupportedError, open_catalog
-from tests.behaviors.conftest import Lake, empty, open_lake
+from tests.behaviors.conftest import Lake, open_lake
+from tests.behaviors.places import empty
 from tests.servers.nessie import Nessie
 from tests.servers.proxy import Proxy
 
@@ -148,7 +149,7 @@ def test_what_died_before_the_rename_is_completed(lake, half_published):
 
 def test_what_died_before_the_rename_can_be_dropped(lake, half_published):
     half_published.drop()
-    assert [p for p in lake.warehouse.rglob("*") if p.is_file()] == []
+    assert lake.where.names() == set()
     assert lake.plain.list_namespaces() == [("nyc",)], "made for the name it did not get"
 
 
@@ -165,7 +166,7 @@ def test_a_rename_that_comes_after_main_was_taken_back_shows_nothing(lake, half_
     lake.plain.drop_table = late
     half_published.drop()
     assert lake.catalog.tables() == []
-    assert [p for p in lake.warehouse.rglob("*") if p.is_file()] == []
+    assert lake.where.names() == set()
 
 
 # --- where the server chooses the location ------------------------------------------------------
