@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.base
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo run-server servers servers-down env test guards check format lint types bench clean
+.PHONY: help run demo run-server servers servers-down env test places guards check format lint types bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ env: $(DEV) ## new passwords and tokens for docker-compose.yml, in .env
 
 test: $(DEV) ## the tests
 	$(BIN)/python -m pytest
+
+places: $(DEV) ## every catalog on a folder and in S3: behaviours, main job, every kill, Spark beside it (hours)
+	WAP_REQUIRE_SERVERS=1 $(BIN)/python -m pytest --catalogs=all --boundaries=all tests/behaviors \
+	  tests/integration/test_spark_places.py tests/e2e/test_places.py tests/e2e/test_spark.py
 
 guards: $(DEV) ## break every guard of laws 2 and 3 on purpose: each must turn a test red
 	$(BIN)/python -m pytest tests/mutation

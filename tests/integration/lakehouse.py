@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import duckdb
 import httpx
@@ -71,6 +72,8 @@ _COLUMNS = [
     pa.field("seen", pa.timestamp("us")),
     pa.field("placed", pa.timestamp("us", "UTC")),
     pa.field("raw", pa.binary()),
+    pa.field("four", pa.binary(4)),
+    pa.field("ref", pa.uuid()),
     pa.field("tags", pa.list_(pa.string())),
     pa.field("address", pa.struct([("street", pa.string()), ("codes", pa.list_(pa.int64()))])),
     pa.field("counts", pa.map_(pa.string(), pa.decimal128(9, 3))),
@@ -95,6 +98,8 @@ def orders(ids: range, schema: pa.Schema = SECOND, **columns: Any) -> pa.Table:
             "seen": (start + dt.timedelta(hours=i)).replace(tzinfo=None) if i % 9 else None,
             "placed": start + dt.timedelta(minutes=i) if i % 10 else None,
             "raw": bytes([i % 256, 0]) if i % 3 else None,
+            "four": i.to_bytes(4, "big") if i % 4 else None,
+            "ref": UUID(int=i) if i % 5 else None,
             "tags": ["a", None, f"né {i}"][: i % 4] if i % 5 else None,
             "address": {"street": f"s{i}", "codes": [i, None]} if i % 4 else None,
             "counts": [(f"k{j}", Decimal(j) / 8) for j in range(i % 3)] if i % 6 else None,
@@ -110,8 +115,12 @@ Rows = list[dict[str, Any]]
 
 
 def in_order(table: pa.Table) -> Rows:
-    """Rows by id."""
-    return sorted(table.to_pylist(), key=lambda row: row["id"])
+    """Rows by id; a uuid as its text, which is what Spark and DuckDB give for it."""
+    rows = [
+        {name: str(value) if isinstance(value, UUID) else value for name, value in row.items()}
+        for row in table.to_pylist()
+    ]
+    return sorted(rows, key=lambda row: row["id"])
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Spark beside the product: reads what we publish, is read by others, and is reached by URL."""
+"""Spark beside the product: one verdict whoever audits, by URL and in S3 too; its jars."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyiceberg.catalog.sql import SqlCatalog
 
 from catalog import Branch, TableName, open_catalog
 from catalog.base import Change, TableShape
 from checks.contract import parse_contract
 from checks.report import Outcome
 from checks.soda import SodaAuditor
-from tests.behaviors.test_engine import NESTED, TYPES, nested_rows, rows
-from tests.unit.wap.engines.staging import rows_of, sorted_rows, staging
+from tests.behaviors.test_engine import TYPES, rows
 from tests.unit.wap.sources.feeding import Project
 from wap.engines.arrow import ArrowEngine
 from wap.engines.spark import SparkEngine, observed_or_read
@@ -85,52 +82,6 @@ def test_both_engines_come_to_the_same_verdict(spark, tmp_path):
     facts = [[(r.name, r.outcome, r.measured, r.failing_rows) for r in one] for one in results]
     assert facts[0] == facts[1] == facts[2] == facts[3]
     assert {outcome for _, outcome, _, _ in facts[0]} == {Outcome.PASSED, Outcome.FAILED}
-
-
-def jdbc_catalog(root: Path) -> dict[str, str]:
-    """A user's own Spark catalog on the same SQLite database, of the same name."""
-    prefix = "spark.sql.catalog.lake"
-    return {
-        prefix: "org.apache.iceberg.spark.SparkCatalog",
-        f"{prefix}.type": "jdbc",
-        f"{prefix}.uri": f"jdbc:sqlite:{root}/lake.db",
-        f"{prefix}.jdbc.schema-version": "V1",
-        f"{prefix}.warehouse": f"file://{root}/warehouse",
-        f"{prefix}.cache-enabled": "false",
-    }
-
-
-def test_published_tables_read_equal_from_spark_pyiceberg_and_duckdb(spark, tmp_path):
-    schema = NESTED.remove(NESTED.get_field_index("t"))
-    table = pa.Table.from_pylist(nested_rows(100), NESTED).select(schema.names)
-    arrow = ArrowEngine()
-    for name, engine in (("arrow", arrow), ("spark", SparkEngine(spark, arrow))):
-        root = tmp_path / name
-        root.mkdir()
-        plain = SqlCatalog("lake", uri=f"sqlite:///{root}/lake.db", warehouse=f"{root}/warehouse")
-        made = plain
-        made.create_namespace("nyc")
-        where = plain.create_table("nyc.flights", from_arrow(schema))
-        (root / "in").mkdir()
-        pq.write_table(table, root / "in" / "in.parquet")
-        source = Project(root / "in").source("in.parquet", "parquet")
-        target = staging(root, where.schema())
-        with source.open(source.plan(None, everything=False), schema) as extract:
-            written = engine.write(extract, target, report=lambda _: None, cancelled=lambda: False)
-        with where.transaction() as tx, tx.update_snapshot().fast_append() as append:
-            for file in written.files:
-                append.append_data_file(file)
-        want = table.to_pylist()
-        assert sorted_rows(plain.load_table("nyc.flights").scan().to_arrow()) == want
-        assert sorted_rows(rows_of(written, target)) == want
-        with spark.session(jdbc_catalog(root)) as session:
-            found = session.table("lake.nyc.flights").orderBy("id").toArrow().to_pylist()
-        texts = [{**row, "u": str(row["u"]) if row["u"] else None} for row in want]
-        assert [{**row, "four": bytes(row["four"])} for row in found] == texts
-        with duckdb.connect() as con:
-            files = [f.file_path.removeprefix("file://") for f in written.files]
-            counted = con.execute("SELECT count(*), sum(id) FROM read_parquet($1)", [files])
-            assert counted.fetchone() == (100, sum(row["id"] for row in want))
 
 
 def test_the_same_by_url(spark_connect, tmp_path):

@@ -84,6 +84,7 @@ def test_both_engines_lay_files_out_alike_and_come_to_one_verdict(house):
     assert len(found[0]) == 6
 
 
+@pytest.mark.by_default("postgres-s3", "nessie-postgres")
 def test_a_bad_batch_is_rejected_by_both_and_leaves_nothing(house):
     bad = house.deliver("bad", orders(range(500, 520), price=-1))
     before = house.place.files()
@@ -129,6 +130,7 @@ def test_what_others_write_is_read_named_and_published_upon(house):
     assert house.unsealed("spark") == foreign
 
 
+@pytest.mark.by_default("sqlite", "rest", "nessie-s3")
 def test_a_run_that_meets_sparks_own_append_is_rebased_and_audited_again(house):
     third = house.deliver("3", orders(THIRD_IDS))
     run, audited = house.audited("arrow", "arrow-3")
