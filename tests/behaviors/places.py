@@ -27,7 +27,7 @@ KINDS = (*EMBEDDED, *CATALOGS[1:], *(c + IN_S3 for c in CATALOGS), "glue")
 LIKE = {"postgres": "sqlite", "rest": "portable", "glue": "portable"}
 
 SOME, ALL = "some", "all"
-#: Of a default run; the others there take the tests that are marked ``storage``.
+#: Whole in a default run; the others take the tests there that are marked ``storage``.
 FULL = (*EMBEDDED, "postgres", "rest", "nessie")
 
 MARKERS = (

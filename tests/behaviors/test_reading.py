@@ -14,6 +14,7 @@ from pyiceberg.types import DateType, NestedField
 from catalog import Branch, TableName, open_catalog
 from catalog.errors import CatalogUnavailableError, TableNotFoundError
 from tests.behaviors.conftest import told
+from tests.behaviors.places import FULL
 from tests.servers.proxy import Proxy
 from wap import relations
 from wap.diff import diff
@@ -21,7 +22,11 @@ from wap.errors import QueryError, RelationError
 from wap.query import query
 from wap.spark.relations import spark_relation
 
-pytestmark = pytest.mark.storage
+pytestmark = [
+    pytest.mark.storage,
+    # Files are found by the catalog and read the same way whatever it is.
+    pytest.mark.by_default(*FULL, "sqlite-s3", "rest-s3"),
+]
 
 
 @pytest.fixture
