@@ -72,7 +72,7 @@ def write(source: Path, form: str, folder: Path) -> int:
     from catalog.base import Staging
     from catalog.refs import Branch, TableName
     from wap.engines.arrow import ArrowEngine
-    from wap.pipeline import FilesSource
+    from wap.source_sections import FilesSource
     from wap.sources import open_source
     from wap.types import from_arrow, to_arrow
 

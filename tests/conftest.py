@@ -12,6 +12,7 @@ from tests.behaviors import places
 from tests.servers.__main__ import running
 from tests.servers.glue import Glue
 from tests.servers.iceberg_rest import IcebergRest
+from tests.servers.kafka import Kafka
 from tests.servers.nessie import Nessie, on_postgres
 from tests.servers.postgres import USER, Postgres
 from tests.servers.seaweedfs import SeaweedFS
@@ -57,6 +58,15 @@ def nessie(tmp_path_factory: pytest.TempPathFactory):
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory):
     """S3; ``seaweedfs.bucket()`` names a new empty bucket."""
     server = SeaweedFS(tmp_path_factory.mktemp("seaweedfs"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory):
+    """Kafka; ``kafka.topic()`` names a new empty topic."""
+    server = Kafka(tmp_path_factory.mktemp("kafka"))
     server.start()
     yield server
     server.stop()

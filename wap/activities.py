@@ -9,7 +9,7 @@ from typing import Any
 from temporalio import activity
 
 from catalog.base import BranchCatalog, Staging
-from catalog.errors import RebaseRefusedError
+from catalog.errors import HeadMovedError, RebaseRefusedError
 from catalog.refs import AuditedHead, Branch, Seal, TableName
 from checks.base import Auditor
 from wap import evidence
@@ -27,6 +27,7 @@ from wap.project import Project
 from wap.relations import audit_relation
 from wap.runs import PinnedPlan, RunFolder
 from wap.sources.base import Source
+from wap.spark.session import Spark
 from wap.steps import (
     Audited,
     Opened,
@@ -51,10 +52,12 @@ class SparkPorts:
     Attributes:
         engine: writes them.
         relation: opens what an audit of them looks at.
+        spark: asks databases what there is to read.
     """
 
     engine: Engine
     relation: RelationOf
+    spark: Spark
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,11 @@ class Activities(Steps):
         folder = self._folder(run.run_id)
         if not folder.has_plan(run.round):
             said = said_first(folder) or declared(self.project, run.request.pipeline)
-            folder.pin(run.round, make_plan(self.project, self.catalog, run.request, said))
+            plan = make_plan(
+                self.project, self.catalog, run.request, said,
+                spark=self.spark.spark if self.spark else None,
+            )  # fmt: skip
+            folder.pin(run.round, plan)
         pinned = folder.plan(run.round)
         facts = facts_of_run(run, pinned, folder)
         self.ledger.pipeline(pinned.pipeline.name, facts.pipeline_digest, pinned.definition)
@@ -196,6 +203,7 @@ class Activities(Steps):
 
     @_step
     def publish(self, run: RunRef, audited: Audited) -> SnapshotMove:
+        self._refuse_done(run)
         (snapshot,) = self.catalog.publish([self._head(run, audited)])
         return SnapshotMove(before=audited.expected, after=snapshot.id)
 
@@ -250,6 +258,23 @@ class Activities(Steps):
                 return SnapshotMove(before=pinned.before, after=snapshot.id)
         return None
 
+    def _refuse_done(self, run: RunRef) -> None:
+        """Refuse to publish what another run has: it may have done so before our branch was opened.
+
+        Main is looked at before it is moved from where the branch began, so what is not there now
+        is not there then.
+
+        Raises:
+            HeadMovedError: it has; the batch is planned anew.
+        """
+        pinned, table = self._pinned(run), _table(self._pinned(run))
+        if self._published_move(run, pinned) is not None:
+            return
+        if was_done(self._source(run, pinned), self.catalog, table, pinned.plan):
+            published = self.catalog.published(table)
+            found = published.snapshot.id if published else None
+            raise HeadMovedError(table=str(table), ref="main", expected=pinned.before, found=found)
+
     def _folder(self, run_id: str) -> RunFolder:
         return self.home.folder(run_id)
 
@@ -262,7 +287,8 @@ class Activities(Steps):
         return self.spark
 
     def _source(self, run: RunRef, pinned: PinnedPlan, rejects: Path | None = None) -> Source:
-        return source_of(self.project, pinned.pipeline, run.request, rejects=rejects)
+        spark = self.spark.spark if self.spark else None
+        return source_of(self.project, pinned.pipeline, run.request, rejects=rejects, spark=spark)
 
     def _staging(self, run: RunRef, pinned: PinnedPlan) -> Staging:
         return self.catalog.staging(_branch(run), _table(pinned))

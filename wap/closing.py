@@ -20,7 +20,6 @@ from wap.model import (
     RunResult,
     SnapshotMove,
 )
-from wap.paths import without_password
 from wap.project import Project
 from wap.runs import Books, PinnedPlan, RunFolder
 from wap.steps import Audited, RunRef
@@ -46,7 +45,7 @@ def facts_of_run(
         pipeline_digest=pinned.digest,
         pipeline_version=pinned.version,
         source_kind=pinned.plan.kind,
-        source_location=_location(pinned),
+        source_location=pipeline.source.location,
         source_columns=pinned.source_columns,
         columns=_columns(pinned),
         owners=tuple(pipeline.owners),
@@ -162,8 +161,3 @@ def _columns(pinned: PinnedPlan) -> tuple[ColumnFact, ...]:
         ColumnFact(name=f.name, type=type_text(f.field_type), tags=tuple(tags.get(f.name, ())))
         for f in Schema.model_validate_json(pinned.wanted_schema).fields
     )
-
-
-def _location(pinned: PinnedPlan) -> str:
-    path = pinned.pipeline.source.path
-    return ", ".join(map(without_password, [path] if isinstance(path, str) else path))

@@ -55,7 +55,8 @@ def config_error(
         model: the model that was filled, to know the keys it has.
         where: ``file:line`` (or a variable's name) of a path of keys.
     """
-    found = list(dict.fromkeys(_complaint(error, model, where) for error in _distinct(exc)))
+    errors = _distinct(exc, model)
+    found = list(dict.fromkeys(_complaint(error, model, where) for error in errors))
     if len(found) == 1:
         what, place, hint = found[0]
         return ConfigError(what, where=place, hint=hint)
@@ -63,21 +64,29 @@ def config_error(
     return ConfigError("\n".join([f"{len(found)} problems", *lines]), where=where(()))
 
 
-def _distinct(exc: ValidationError) -> list[Mapping[str, Any]]:
+def _distinct(exc: ValidationError, model: type[BaseModel]) -> list[Mapping[str, Any]]:
     """The errors; of a union's members only the first, as all fail on the same value."""
     seen: set[Loc] = set()
     kept: list[Mapping[str, Any]] = []
     for error in exc.errors(include_url=False):
-        loc = _written(error["loc"])
+        loc = _written(error["loc"], model)
         if error["type"] == "extra_forbidden" or loc not in seen:
-            kept.append({**error, "loc": loc})
+            kept.append({**error, "loc": loc, "full": error["loc"]})
         seen.add(loc)
     return kept
 
 
-def _written(loc: Loc) -> Loc:
+def _written(loc: Loc, model: type[BaseModel]) -> Loc:
     """The path without the names of a union's members, which nobody wrote."""
-    return tuple(p for p in loc if not (isinstance(p, str) and (p == "str" or "[" in p)))
+    found: list[str | int] = []
+    current: Any = model
+    for part in loc:
+        if part in _tagged(current):
+            current = _tagged(current)[str(part)]
+        elif not (isinstance(part, str) and (part == "str" or "[" in part)):
+            found.append(part)
+            current = _inner(current, part)
+    return tuple(found)
 
 
 def _complaint(
@@ -88,12 +97,25 @@ def _complaint(
     kind: str = error["type"]
     key = str(loc[-1]) if loc else ""
     if kind == "extra_forbidden":
-        return f"unknown key {key!r}", where(loc), suggestion(key, _keys(model, loc[:-1]))
+        return f"unknown key {key!r}", where(loc), suggestion(key, _keys(model, error["full"][:-1]))
+    if kind == "union_tag_not_found":
+        return f"the key '{'.'.join(map(str, loc))}.kind' is missing", where(loc), ""
+    if kind == "union_tag_invalid":
+        return _kind_complaint(error, where)
     if kind == "missing":
         known = ".".join(map(str, loc))
         return f"the key {known!r} is missing", where(loc[:-1]), ""
     path = ".".join(map(str, loc))
     return _value_complaint(error, path), where(loc), _value_hint(error)
+
+
+def _kind_complaint(error: Mapping[str, Any], where: Callable[[Loc], str]) -> tuple[str, str, str]:
+    """What, where and hint of a ``kind`` that a union does not have."""
+    known = [name.strip("' ") for name in error["ctx"]["expected_tags"].split(",")]
+    found, loc = str(error["ctx"]["tag"]), (*error["loc"], "kind")
+    close = nearest(found, known)
+    what = f"{'.'.join(map(str, loc))}: {_quoted(found)} is not one of {', '.join(known)}"
+    return what, where(loc), f"did you mean {close!r}?" if close else ""
 
 
 def _value_complaint(error: Mapping[str, Any], path: str) -> str:
@@ -143,13 +165,23 @@ def _keys(model: type[BaseModel], loc: Loc) -> set[str]:
     """Keys that may be written at a path of the model."""
     current: Any = model
     for part in loc:
-        fields = _fields(current)
-        if part not in fields:
-            return set()
-        current = _model_in(fields[str(part)])
-        if current is None:
-            return set()
-    return set(_fields(current))
+        current = _tagged(current).get(str(part)) or _inner(current, part)
+    found = _model_in(current) if current is not None else None
+    return set() if found is None else set(_fields(found))
+
+
+def _inner(kind: Any, part: str | int) -> Any:
+    """What is annotated for a key; None: nothing is known there."""
+    found = _model_in(kind)
+    return None if found is None else _fields(found).get(str(part))
+
+
+def _tagged(kind: Any) -> dict[str, type[BaseModel]]:
+    """The members of a union that is told apart by ``kind``."""
+    models = [m for m in typing.get_args(kind) if isinstance(m, type) and issubclass(m, BaseModel)]
+    if len(models) < 2:  # noqa: PLR2004 - several
+        return {}
+    return {typing.get_args(m.model_fields["kind"].annotation)[0]: m for m in models}
 
 
 def _fields(model: type[BaseModel]) -> dict[str, Any]:

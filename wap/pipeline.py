@@ -6,9 +6,9 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from catalog.errors import CatalogConfigError
@@ -16,76 +16,12 @@ from catalog.refs import TableName
 from wap.complaints import config_error
 from wap.errors import ConfigError
 from wap.located import Document, read_text, read_yaml
+from wap.source_sections import FilesSource, JdbcSource, KafkaSource, Section
 
 _TRANSFORM = re.compile(
     r"(?P<name>identity|year|month|day|hour|bucket|truncate)"
     r"\((?:(?P<arg>[1-9]\d*),\s*)?(?P<column>.+)\)"
 )
-
-
-class Section(BaseModel):
-    """Base of all sections: an unknown key is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
-    )
-
-    #: Fields that are not keys of the file.
-    unwritten: ClassVar[frozenset[str]] = frozenset()
-
-
-class FilesSource(Section):
-    """Files, local or behind an fsspec URL."""
-
-    kind: Literal["files"]
-    path: str | list[str]
-    """A path or glob inside the project, or a URL such as `s3://bucket/in/*.parquet`; or a list."""
-    format: Literal["csv", "tsv", "json", "ndjson", "parquet"]
-    """Format of the files, before compression."""
-    compression: Literal["auto", "none", "gzip", "zip", "zstd"] = "auto"
-    """Compression of each file; `auto` looks at the name's ending."""
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
-    """Between two fields of csv; the default is a comma (tsv: a tab)."""
-    quote: str = Field(default='"', max_length=1)
-    """Around a field of csv that holds a delimiter; empty: nothing is quoted."""
-    header: bool = True
-    """Whether the first line of csv names the columns."""
-    null: list[str] = Field(default_factory=lambda: [""])
-    """Texts of csv that stand for null."""
-    encoding: str = "utf-8"
-    """Encoding of the text."""
-    malformed: Literal["fail", "set_aside"] = "fail"
-    """A row that cannot be read: `fail` ends the run; `set_aside` counts it, keeps it with file,
-    line and reason, and leaves it out."""
-
-    @field_validator("path")
-    @classmethod
-    def _some_path(cls, value: str | list[str]) -> str | list[str]:
-        paths = [value] if isinstance(value, str) else value
-        if not paths or not all(p.strip() for p in paths):
-            msg = "at least one path is needed, and none may be empty"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str) -> str:
-        try:
-            "".encode(value)
-        except LookupError as exc:
-            msg = f"{value!r} is not an encoding"
-            raise ValueError(msg) from exc
-        return value
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """:attr:`path` as several, in the order written."""
-        return (self.path,) if isinstance(self.path, str) else tuple(self.path)
-
-    @property
-    def is_text(self) -> bool:
-        """Whether the format carries no types, so that an inferred type is only a guess."""
-        return self.format != "parquet"
 
 
 class Write(Section):
@@ -175,7 +111,7 @@ class Pipeline(Section):
     """`namespace.table`."""
     description: str = ""
     """What the table holds, for people."""
-    source: FilesSource
+    source: Annotated[FilesSource | JdbcSource | KafkaSource, Field(discriminator="kind")]
     """Where the rows come from."""
     write: Write
     """How a batch changes the table."""
@@ -221,6 +157,12 @@ class Pipeline(Section):
             raise ValueError(msg)
         return value
 
+    @model_validator(mode="after")
+    def _source_fits(self) -> Pipeline:
+        if problem := source_problem(self):
+            raise ValueError(problem)
+        return self
+
     @property
     def table_name(self) -> TableName:
         """:attr:`table`, parsed."""
@@ -235,6 +177,35 @@ class Pipeline(Section):
     def masked(self) -> frozenset[str]:
         """Columns whose values are never shown."""
         return frozenset(c for c, tags in self.tags.items() if "pii" in map(str.lower, tags))
+
+
+def source_problem(pipeline: Pipeline) -> str | None:
+    """Why a pipeline's source does not go with the rest of it; None: it does."""
+    source, write = pipeline.source, pipeline.write
+    if isinstance(source, JdbcSource):
+        return _jdbc_problem(source, pipeline)
+    if not isinstance(source, KafkaSource):
+        return None
+    if not pipeline.columns.columns:
+        return "a Kafka source needs its columns declared: schema: {columns: {…}}"
+    if pipeline.columns.on_change == "evolve":
+        return "schema.on_change: evolve needs a source that says its columns; declare them instead"
+    if write.interval is not None:
+        return "write.interval does not go with a Kafka source, which is read by its offsets"
+    return None
+
+
+def _jdbc_problem(source: JdbcSource, pipeline: Pipeline) -> str | None:
+    write = pipeline.write
+    if pipeline.engine != "spark":
+        return "a JDBC source is read by Spark; write engine: spark"
+    if write.mode == "append" and source.cursor is None:
+        return "write mode append needs source.cursor, else every run would append all rows again"
+    if write.mode == "append" and write.interval is not None:
+        return "write.interval needs write mode replace for a JDBC source; append goes by cursor"
+    if write.mode == "replace" and source.cursor is not None:
+        return "source.cursor reads new rows only, so it does not go with write mode replace"
+    return None
 
 
 def split_transform(text: str) -> tuple[str, str]:

@@ -19,19 +19,33 @@ from wap.runs import PinnedPlan, RunFolder
 from wap.schema import desired_schema
 from wap.sources import open_source
 from wap.sources.base import Cursor, Interval, Plan, Source
+from wap.spark.session import Spark
 from wap.spark.types import spark_schema
 from wap.types import column_texts
 
 
 def source_of(
-    project: Project, pipeline: Pipeline, request: RunRequest, *, rejects: Path | None = None
+    project: Project,
+    pipeline: Pipeline,
+    request: RunRequest,
+    *,
+    rejects: Path | None = None,
+    spark: Spark | None = None,
 ) -> Source:
     """The pipeline's source, reading the inputs the request gives in place of its own.
 
     Args:
         rejects: where every row that is set aside is kept, as JSON lines.
+        spark: what reads databases.
     """
-    return open_source(pipeline.source, project.root, request.inputs, rejects=rejects)
+    return open_source(
+        pipeline.source,
+        project.root,
+        request.inputs,
+        rejects=rejects,
+        columns=pipeline.columns,
+        spark=spark,
+    )
 
 
 def interval_of(pipeline: Pipeline, request: RunRequest) -> Interval | None:
@@ -58,7 +72,12 @@ def said_first(folder: RunFolder) -> Declared | None:
 
 
 def make_plan(
-    project: Project, catalog: BranchCatalog, request: RunRequest, said: Declared
+    project: Project,
+    catalog: BranchCatalog,
+    request: RunRequest,
+    said: Declared,
+    *,
+    spark: Spark | None = None,
 ) -> PinnedPlan:
     """Plan one round against what is published now.
 
@@ -69,7 +88,7 @@ def make_plan(
     pipeline = said.pipeline
     published = catalog.published(said.table)
     since = evidence.cursor(catalog, said.table)
-    source = source_of(project, pipeline, request)
+    source = source_of(project, pipeline, request, spark=spark)
     replaces_all = (
         pipeline.write.mode == "replace"
         and pipeline.write.where is None

@@ -251,7 +251,7 @@ class SparkSection(Section):
     memory: Bytes = 1_000_000_000
     """Heap of the driver, and of each executor: `4GB`."""
     jars: list[str] = Field(default_factory=list)
-    """Paths of jars; one of a needed jar's name takes the place of the one that is fetched."""
+    """Jars, by path or `group:artifact:version`; one of a needed jar's name takes its place."""
     conf: dict[str, str] = Field(default_factory=dict, repr=False)
     """Further settings of Spark for a driver of our own."""
 

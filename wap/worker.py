@@ -74,7 +74,9 @@ def open_activities(project: Project) -> Iterator[Activities]:
             catalog=ports.catalog,
             ledger=ports.ledger,
             engine=arrow,
-            spark=SparkPorts(SparkEngine(spark, arrow), partial(spark_relation, spark=spark)),
+            spark=SparkPorts(
+                SparkEngine(spark, arrow), partial(spark_relation, spark=spark), spark
+            ),
             auditor=SodaAuditor(sample_rows=project.audit.sample_rows),
             lineage=open_lineage(project.lineage, project.root),
             home=open_home(project),

@@ -145,12 +145,6 @@ def _condition(pipeline: Pipeline, plan: Plan) -> BooleanExpression | None:
 def _books(
     plan: Plan, written: Written, counts: Counts, replaced: Scan | None, kept: Written
 ) -> Books:
-    inputs = plan.work.get("files")
-    facts = tuple(
-        InputFact(path=str(f["path"]), bytes=int(str(f["size"])), version=str(f["version"]))
-        for f in (inputs if isinstance(inputs, list) else ())
-        if isinstance(f, dict)
-    )
     return Books(
         rows=Rows(
             read=counts.read,
@@ -166,8 +160,22 @@ def _books(
             Reject(file=r.file, line=r.line, reason=r.reason)
             for r in counts.rejects[:SHOWN_REJECTS]
         ),
-        inputs=facts,
+        inputs=_inputs(plan),
     )
+
+
+def _inputs(plan: Plan) -> tuple[InputFact, ...]:
+    """What a plan reads, as reports and lineage name it."""
+    inputs = plan.work.get("files") or plan.work.get("inputs")
+    return tuple(
+        InputFact(path=str(f["path"]), bytes=_size(f.get("size")), version=str(f["version"]))
+        for f in (inputs if isinstance(inputs, list) else ())
+        if isinstance(f, dict)
+    )
+
+
+def _size(value: object) -> int | None:
+    return None if value is None else int(str(value))
 
 
 def count_batch(catalog: BranchCatalog, staging: Staging, books: Books) -> Books:

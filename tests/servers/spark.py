@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.servers.process import Server, free_ports, jar, listens, unavailable
 from tests.servers.versions import POSTGRES_JDBC
 from wap.settings import SparkSection
-from wap.spark.jars import ICEBERG, SQLITE, jar_paths
+from wap.spark.jars import ICEBERG, POSTGRES, SQLITE, jar_paths
 from wap.spark.session import JAVA, Spark
 
 
@@ -60,7 +60,7 @@ class SparkConnect:
         conf = [arg for key, value in settings.items() for arg in ("--conf", f"{key}={value}")]
         command = [
             str(home / "bin" / "spark-submit"), "--master", "local[2]", "--driver-memory", "1g",
-            "--jars", ",".join(jar_paths([ICEBERG, SQLITE], [])), *conf,
+            "--jars", ",".join(jar_paths([ICEBERG, SQLITE, POSTGRES], [])), *conf,
             "--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal",
         ]  # fmt: skip
         env = {"SPARK_HOME": str(home), "PYSPARK_PYTHON": sys.executable}

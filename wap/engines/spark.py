@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
 
 from pyiceberg.expressions import BooleanExpression
+from pyiceberg.schema import Schema
 
 from catalog.base import Scan, Staging
 from catalog.storage import list_files
@@ -16,9 +17,18 @@ from wap.engines.arrow import ArrowEngine
 from wap.engines.base import Engine, Progress, Written
 from wap.errors import EngineError
 from wap.sources.base import Extract, Part, Split
+from wap.spark.frames import FrameExtract
 from wap.spark.scratch import Scratch, scratch, session_conf
 from wap.spark.session import Spark, functions_of, interruptible, translated
-from wap.spark.tasks import REJECT, ReadParts, ReadRejects, complete, with_books
+from wap.spark.tasks import (
+    REJECT,
+    FitRows,
+    PartBooks,
+    ReadParts,
+    ReadRejects,
+    complete,
+    with_books,
+)
 from wap.spark.types import spark_schema
 
 #: Input of one task, in stored bytes: small files share a task, so that their rows share a file.
@@ -69,33 +79,99 @@ class SparkEngine(Engine):
             ConfigError: a column's type is none of Spark's.
             NotInstalledError, EngineUnavailableError: see :meth:`wap.spark.session.Spark.session`.
         """
-        split = extract.split
-        if split is None:
+        rows = _rows_of(extract)
+        if rows is None:
             return self._arrow.write(extract, staging, report=report, cancelled=cancelled)
         sent = with_books(spark_schema(staging.schema))
         with (
             self._spark.session(session_conf(staging.io)) as session,
             scratch(session, staging.io, staging.data_location) as tables,
-            translated(str(staging.table)),
+            _translated(extract, staging),
         ):
-            writing = _Writing(session, tables, staging, split, report, cancelled)
-            written = writing.run(sent)
+            writing = _Writing(session, tables, staging, report, cancelled)
+            written = writing.run(rows, sent)
         report(Progress(written.rows, extract.counts.bytes, written.bytes))
         return written
+
+
+class _Rows(Protocol):
+    """Where the rows of a write come from."""
+
+    @property
+    def count(self) -> int:
+        """How many parts must tell their books."""
+
+    def frame(self, session: Any, schema: Schema, sent: Any, shape: Any) -> Any:
+        """The rows in the table's columns, the books in one more."""
+
+    def book(self, session: Any, books: Sequence[PartBooks]) -> None:
+        """Take in the parts' books."""
+
+
+def _rows_of(extract: Extract) -> _Rows | None:
+    """How Spark gets an extract's rows; None: it cannot."""
+    if isinstance(extract, FrameExtract):
+        return _FrameRows(extract)
+    return _PartRows(extract.split) if extract.split is not None else None
+
+
+class _PartRows:
+    """Rows that our own readers read in Spark's tasks."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self.parts = tuple(split.parts())
+        self.count = len(self.parts)
+
+    def frame(self, session: Any, schema: Schema, sent: Any, shape: Any) -> Any:
+        tasks = list(_tasks(self.parts, range(self.count)))
+        task = ReadParts(self.parts, tasks, schema, sent)
+        return _task_rows(session, tasks).mapInArrow(task, shape)
+
+    def book(self, session: Any, books: Sequence[PartBooks]) -> None:
+        for one in books:
+            self.split.book(one.source_counts(), one.rows)
+        self._keep_rejects(session, [one.part for one in books if one.counts["rejected"]])
+
+    def _keep_rejects(self, session: Any, numbers: Sequence[int]) -> None:
+        """Write all malformed rows to their file: those portions are read a second time."""
+        if self.split.rejects is None or not numbers:
+            return
+        tasks = [[number] for number in numbers]
+        read = ReadRejects(self.parts, tasks)
+        frame = _task_rows(session, tasks).mapInArrow(read, f"{REJECT} string")
+        for row in frame.toLocalIterator():
+            self.split.rejects.write(row[0] + "\n")
+
+
+class _FrameRows:
+    """Rows that Spark reads itself."""
+
+    def __init__(self, extract: FrameExtract) -> None:
+        self.extract = extract
+        self.count = extract.slices
+
+    def frame(self, session: Any, schema: Schema, sent: Any, shape: Any) -> Any:
+        task = FitRows(self.extract.where, schema, sent)
+        return self.extract.frame(session).mapInArrow(task, shape)
+
+    def book(self, session: Any, books: Sequence[PartBooks]) -> None:
+        del session
+        for one in books:
+            self.extract.book(one.rows)
 
 
 class _Writing:
     """One write: rows, files and books."""
 
     def __init__(
-        self, session: Any, tables: Scratch, staging: Staging, split: Split,
+        self, session: Any, tables: Scratch, staging: Staging,
         report: Callable[[Progress], None], cancelled: Callable[[], bool],
     ) -> None:  # fmt: skip
         self.session, self.tables, self.staging = session, tables, staging
-        self.split, self.report, self.cancelled = split, report, cancelled
-        self.parts = tuple(split.parts())
+        self.report, self.cancelled = report, cancelled
 
-    def run(self, sent: Any) -> Written:
+    def run(self, rows: _Rows, sent: Any) -> Written:
         # A large package, and an optional one.
         from pyspark.sql.types import StringType, StructField, StructType  # noqa: PLC0415
 
@@ -104,35 +180,15 @@ class _Writing:
         columns = self.session.table(table).schema.fields
         fields = [StructField(c.name, c.dataType, nullable=True) for c in columns]
         shape = StructType([*fields, StructField(sent.names[-1], StringType())])
-        tasks = list(_tasks(self.parts, range(len(self.parts))))
-        task = ReadParts(self.parts, tasks, self.staging.schema, sent)
         told = observation(f"books-{uuid.uuid4().hex}")
         books = functions.col(sent.names[-1])
-        rows = self._tasks(tasks).mapInArrow(task, shape)
-        observed = rows.observe(told, functions.collect_list(books).alias("books"))
+        frame = rows.frame(self.session, self.staging.schema, sent, shape)
+        observed = frame.observe(told, functions.collect_list(books).alias("books"))
         with self._interruptible():
             observed.where(books.isNull()).drop(books).writeTo(table).append()
-            self._book(observed_or_read(told.get, rows, books))
+            found = observed_or_read(told.get, frame, books)
+            rows.book(self.session, complete(found, rows.count))
         return Written(self.tables.written(table, self.staging))
-
-    def _tasks(self, tasks: Sequence[Sequence[int]]) -> Any:
-        """A row a task, each in a partition of its own."""
-        return self.session.range(0, len(tasks), 1, max(len(tasks), 1))
-
-    def _book(self, lines: Sequence[str]) -> None:
-        books = complete(lines, len(self.parts))
-        for one in books:
-            self.split.book(one.source_counts(), one.rows)
-        self._keep_rejects([one.part for one in books if one.counts["rejected"]])
-
-    def _keep_rejects(self, numbers: Sequence[int]) -> None:
-        """Write all malformed rows to their file: those portions are read a second time."""
-        if self.split.rejects is None or not numbers:
-            return
-        tasks = [[number] for number in numbers]
-        frame = self._tasks(tasks).mapInArrow(ReadRejects(self.parts, tasks), f"{REJECT} string")
-        for row in frame.toLocalIterator():
-            self.split.rejects.write(row[0] + "\n")
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -179,11 +235,23 @@ def observed_or_read(observed: Mapping[str, Any], rows: Any, books: Any) -> Sequ
 
     A Spark Connect server waits a tenth of a second for what was observed, then answers without
     (``Observation.getOrEmpty``): on a busy one the input is read once more, for its books alone.
+    A database may give other rows then; that shows when the table is counted.
     """
     if "books" in observed:
         found: Sequence[str] = observed["books"]
         return found
     return [row[0] for row in rows.where(books.isNotNull()).select(books).collect()]
+
+
+def _translated(extract: Extract, staging: Staging) -> AbstractContextManager[None]:
+    if isinstance(extract, FrameExtract):
+        return extract.errors()
+    return translated(str(staging.table))
+
+
+def _task_rows(session: Any, tasks: Sequence[Sequence[int]]) -> Any:
+    """A row a task, each in a partition of its own."""
+    return session.range(0, len(tasks), 1, max(len(tasks), 1))
 
 
 def _tasks(parts: Sequence[Part], numbers: Sequence[int]) -> Iterator[list[int]]:

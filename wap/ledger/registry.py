@@ -217,7 +217,7 @@ def _read_off(proved: Proved) -> dict[str, Any]:
     return {
         "table_name": _shown(pipeline.table),
         "source_kind": pipeline.source.kind,
-        "source_location": _shown(", ".join(pipeline.source.paths)),
+        "source_location": _shown(pipeline.source.location),
         "write_mode": pipeline.write.mode,
         "owners": _shown(", ".join(pipeline.owners)),
     }

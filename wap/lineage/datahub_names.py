@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,6 +17,10 @@ JOB = "write-audit-publish"
 _STORES = {
     "s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "abs", "abfss": "abs",
 }  # fmt: skip
+#: Databases by what JDBC's URLs begin with, where DataHub calls them otherwise.
+_DATABASES = {"postgresql": "postgres", "sqlserver": "mssql"}
+_TOPIC = re.compile(r"kafka://[^/]+/(?P<name>.+)")
+_DATABASE = re.compile(r"jdbc:(?P<kind>\w+)://[^/]+/(?P<name>.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,11 @@ def _dataset(platform: str, name: str, instance: str | None, env: str) -> str:
 
 def _platform_and_name(location: str, otherwise: str) -> tuple[str, str]:
     plain = shown(location)
+    if topic := _TOPIC.fullmatch(plain):
+        return "kafka", topic["name"]
+    if table := _DATABASE.fullmatch(plain):
+        platform = _DATABASES.get(table["kind"], table["kind"])
+        return platform, table["name"].replace("/", ".")
     scheme, found, name = plain.partition("://")
     if found and scheme in _STORES:
         return _STORES[scheme], name

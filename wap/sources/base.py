@@ -11,6 +11,8 @@ from typing import IO, Any, Protocol
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from wap.errors import SourceError
+
 
 class Cursor(BaseModel):
     """How far a source was read; part of the published state, so small, versioned JSON.
@@ -26,6 +28,19 @@ class Cursor(BaseModel):
     kind: str
     version: int = 1
     state: dict[str, JsonValue]
+
+    def refuse_other(self, kind: str, version: int) -> None:
+        """Refuse to read on from what another kind of source, or a newer version, wrote.
+
+        Raises:
+            SourceError: it did.
+        """
+        if (self.kind, self.version) != (kind, version):
+            raise SourceError(
+                f"the published cursor is of kind {self.kind!r}, version {self.version}; "
+                f"this version reads {kind!r}, version {version}",
+                hint="use the version that wrote it; or load into a new table",
+            )
 
 
 class Interval(BaseModel):

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from wap.errors import BatchRefusedError, ConfigError, SourceError
-from wap.pipeline import FilesSource as Spec
+from wap.source_sections import FilesSource as Spec
 from wap.sources.base import Reject
 from wap.sources.blocks import BLOCK_BYTES, Block, cut_blocks, ordered
 from wap.sources.csv_lexer import CsvLexer

@@ -1,4 +1,4 @@
-"""One opened read of planned files: rows streamed, refusals handled, books kept."""
+"""One opened read of planned inputs: rows streamed, refusals handled, books kept."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
 from wap.errors import BatchRefusedError, SourceChangedError, SourceError
 from wap.sources.base import Counts, Part, Reject, Split, SqlStream
 from wap.sources.interval import Bounds
-from wap.sources.listing import InputFile
-from wap.sources.reading import Parsed, Reader
+from wap.sources.reading import Input, InputReader, Parsed
 
 #: So many refused rows are kept in memory; all of them go to the file, where one was given.
 KEPT_REJECTS = 1000
@@ -35,12 +34,15 @@ class Query(Protocol):
         """Rows in the files' footers, and rows outside the interval."""
 
 
+Some = TypeVar("Some", bound=Input)
+
+
 @dataclass
-class FilesExtract:
+class InputsExtract(Generic[Some]):
     """See :class:`wap.sources.base.Extract`."""
 
-    reader: Reader
-    files: list[InputFile]
+    reader: InputReader[Some]
+    files: list[Some]
     schema: pa.Schema
     bounds: Bounds | None
     set_aside: bool
@@ -97,11 +99,11 @@ class FilesExtract:
         """See the port."""
         if not self._streamed and self.query is not None:
             self.counts.read, self.counts.discarded = self.query.counts()
-            self.counts.bytes = sum(f.size for f in self.files)
+            self.counts.bytes = self.query.stream.bytes
         for file in self.files:
             if file.now().key != file.key:
                 raise SourceChangedError(
-                    "the file changed while it was read", where=file.path, hint="run again"
+                    "the input changed while it was read", where=file.path, hint="run again"
                 )
         if self._streamed:
             self._balance()
@@ -131,7 +133,7 @@ class FilesExtract:
         raise BatchRefusedError(
             f"{rows} cannot be read into the columns' types",
             differences=tuple(_line(r) for r in self._refused[:LISTED_REJECTS]),
-            where=f"{first.file}:{first.line}",
+            where=f"{first.file}:{first.line}" if first.line else first.file,
             hint="correct the input; or declare other types under schema: columns:, or say "
             "source: {malformed: set_aside} to leave such rows out and count them",
         )

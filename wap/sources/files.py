@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from wap.errors import SourceChangedError
-from wap.pipeline import FilesSource as Spec
+from wap.source_sections import FilesSource as Spec
 from wap.sources.base import Cursor, Extract, Interval, Plan, Source
-from wap.sources.extract import FilesExtract, open_rejects
+from wap.sources.extract import InputsExtract, open_rejects
 from wap.sources.interval import bounds_of
 from wap.sources.listing import InputFile, list_inputs
 from wap.sources.loaded import Loaded, keys_of
@@ -121,7 +121,7 @@ class FilesSource(Source):
                 query = parquet_query(files, schema, bounds)
                 if query:
                     stack.callback(query.stream.connection.close)
-            yield FilesExtract(
+            yield InputsExtract(
                 reader=reader,
                 files=files,
                 schema=schema,

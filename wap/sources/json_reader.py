@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.json as pa_json
 
 from wap.errors import BatchRefusedError, ConfigError, SourceError
-from wap.pipeline import FilesSource as Spec
+from wap.source_sections import FilesSource as Spec
 from wap.sources.base import Reject
 from wap.sources.blocks import BLOCK_BYTES, Block, cut_blocks, ordered
 from wap.sources.fit import UnfitError, fit_column, shown, unfit
@@ -58,7 +58,7 @@ class JsonReader:
         texts = pa.schema([(name, pa.string()) for name in names])
         if not names:
             return {}
-        for parsed in self._blocks(file, _JsonParser(file.path, texts), lambda _: None):
+        for parsed in self._blocks(file, RecordParser(file.path, texts), lambda _: None):
             for batch in parsed.batches:
                 for name, guess in guesses.items():
                     guess.look(batch.column(name))
@@ -67,7 +67,7 @@ class JsonReader:
 
     def read(self, file: InputFile, schema: pa.Schema, progress: Progress) -> Iterator[Parsed]:
         """See :class:`wap.sources.reading.Reader`."""
-        return self._blocks(file, _JsonParser(file.path, schema), progress)
+        return self._blocks(file, RecordParser(file.path, schema), progress)
 
     def _blocks(self, file: InputFile, work: Any, progress: Progress) -> Iterator[Any]:
         lexer = cut_lines if self.spec.format == "ndjson" else ElementLexer()
@@ -149,12 +149,23 @@ def _halved(
     return [*left, *right], [*left_bad, *right_bad]
 
 
-class _JsonParser:
-    """Parses blocks of one file; called on several threads at once."""
+class RecordParser:
+    """Parses blocks of one input; called on several threads at once."""
 
-    def __init__(self, path: str, schema: pa.Schema) -> None:
+    def __init__(self, path: str, schema: pa.Schema, *, closed: bool = False) -> None:
+        """A parser.
+
+        Args:
+            path: what the input is called in messages.
+            schema: the columns; those that a record lacks are null.
+            closed: a key that is no column makes a record malformed, instead of being left out.
+
+        Raises:
+            ConfigError: JSON cannot say a column's type.
+        """
         self.path = path
         self.schema = schema
+        self.closed = closed
         for column in schema:
             if not is_spoken(column.type):
                 raise ConfigError(
@@ -167,6 +178,7 @@ class _JsonParser:
         )
 
     def __call__(self, block: Block) -> Parsed:
+        """A block's rows, and what is no row of the schema."""
         rejects = [Reject(self.path, bad.line, bad.reason, bad.text) for bad in block.malformed]
         parsed = self._records(block) if block.records else Parsed([], 0)
         return Parsed(parsed.batches, parsed.records + len(rejects), [*parsed.rejects, *rejects])
@@ -188,6 +200,8 @@ class _JsonParser:
         for column in self.read_as:
             if table.schema.field(column.name).type != column.type:
                 raise UnfitError(f"{column.name} holds keys that are not in its struct")
+        if self.closed and len(table.schema) > len(self.read_as):
+            raise UnfitError("keys that are no columns")
         return table
 
     def _strict(self, table: pa.Table, column: pa.Field) -> pa.Array:
@@ -241,6 +255,8 @@ class _JsonParser:
             return f"the line is not JSON: {exc}"[:_REASON_LENGTH]
         if not isinstance(value, dict):
             return f"the line holds {type(value).__name__}, not an object"
+        if self.closed and (unknown := sorted(value.keys() - set(self.read_as.names))):
+            return f"unknown key {unknown[0]!r}"[:_REASON_LENGTH]
         for column in self.read_as:
             if value.get(column.name) is None:
                 continue

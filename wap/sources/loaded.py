@@ -56,12 +56,7 @@ class Loaded:
         """
         if cursor is None:
             return cls({})
-        if cursor.kind != _KIND or cursor.version != VERSION:
-            raise SourceError(
-                f"the published cursor is of kind {cursor.kind!r}, version {cursor.version}; "
-                f"this version reads {_KIND!r}, version {VERSION}",
-                hint="use the version that wrote it; or replace the table as a whole",
-            )
+        cursor.refuse_other(_KIND, VERSION)
         try:
             state = _State.model_validate(cursor.state)
         except ValidationError as exc:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wap.errors import BatchRefusedError, ConfigError, SourceError
-from wap.pipeline import FilesSource as Spec
+from wap.source_sections import FilesSource as Spec
 from wap.sources.base import Reject
 from wap.sources.blocks import ordered
 from wap.sources.fit import fit_batch

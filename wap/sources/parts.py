@@ -9,10 +9,10 @@ from typing import IO
 
 import pyarrow as pa
 
-from wap.pipeline import FilesSource as Spec
+from wap.source_sections import FilesSource as Spec
 from wap.sources.base import Interval, Part
 from wap.sources.csv_reader import CsvReader
-from wap.sources.extract import FilesExtract
+from wap.sources.extract import InputsExtract
 from wap.sources.interval import bounds_of
 from wap.sources.json_reader import JsonReader
 from wap.sources.listing import InputFile
@@ -56,9 +56,9 @@ class FilePart:
         """See the port."""
         return self.file.path
 
-    def open(self, rejects: IO[str] | None = None) -> FilesExtract:
+    def open(self, rejects: IO[str] | None = None) -> InputsExtract[InputFile]:
         """See the port."""
-        return FilesExtract(
+        return InputsExtract(
             reader=reader_of(self.spec, self.groups),
             files=[self.file],
             schema=self.schema,

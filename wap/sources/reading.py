@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -33,6 +33,31 @@ class Parsed:
     def rows(self) -> int:
         """Rows in all batches."""
         return sum(len(batch) for batch in self.batches)
+
+
+class Input(Protocol):
+    """One input as it was planned: a file, or some offsets of a topic."""
+
+    @property
+    def path(self) -> str:
+        """How messages name it."""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What makes it the same input with the same content."""
+
+    def now(self) -> Input:
+        """The same input as it is now."""
+
+
+Some_contra = TypeVar("Some_contra", bound=Input, contravariant=True)
+
+
+class InputReader(Protocol[Some_contra]):
+    """Reads inputs of one kind."""
+
+    def read(self, file: Some_contra, schema: pa.Schema, progress: Progress) -> Iterator[Parsed]:
+        """An input's rows in the schema's types: columns by name, others left out."""
 
 
 class Reader(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from wap.errors import EngineError, NotInstalledError
 
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+_COORDINATES = re.compile(r"[\w.-]+:[\w.-]+:[\w.-]+")
 _CHUNK = 1 << 20
 _FETCH_SECONDS = 900
 
@@ -24,11 +26,11 @@ class Jar:
 
     Attributes:
         coordinates: ``group:artifact:version``.
-        sha256: hex, of the file.
+        sha256: hex, of the file; None: a user named it, and Maven's own checksum has to do.
     """
 
     coordinates: str
-    sha256: str
+    sha256: str | None
 
     @property
     def file(self) -> str:
@@ -51,6 +53,11 @@ AWS = Jar(
     "org.apache.iceberg:iceberg-aws-bundle:1.12.0",
     "dd7e49ffa4ac9b215bed846581991259e3aec9bb2fa08d6cec029c46cd66d957",
 )
+#: The driver of `jdbc:postgresql`, only where a pipeline reads from there.
+POSTGRES = Jar(
+    "org.postgresql:postgresql:42.7.8",
+    "2a32a9dcbc42d67a50ad3a0de5efd102c8d2be46720045f2cbd6689f160ab7c7",
+)
 
 
 def cache_folder() -> Path:
@@ -64,26 +71,39 @@ def jar_paths(wanted: Sequence[Jar], given: Sequence[str]) -> list[str]:
 
     Args:
         wanted: fetched by Maven, with the user's own settings, unless they are there already.
-        given: paths that the user set; a file of a wanted jar's name takes its place.
+        given: paths or coordinates that the user set; a file of a wanted jar's name takes its
+            place.
 
     Raises:
         NotInstalledError: a jar is not there, and Maven is not either.
         EngineError: Maven does not bring it, or it is not the one that is pinned.
     """
-    for path in given:
+    own = [str(_cached(Jar(one, None))) if _COORDINATES.fullmatch(one) else one for one in given]
+    for path in own:
         if not Path(path).is_file():
             raise NotInstalledError(
                 "a jar is not there", where=path, hint="check [spark] jars in wap.toml"
             )
-    names = {Path(path).name for path in given}
-    return [*given, *(str(_cached(jar)) for jar in wanted if jar.file not in names)]
+    names = {Path(path).name for path in own}
+    return [*own, *(str(_cached(jar)) for jar in wanted if jar.file not in names)]
+
+
+def postgres_driver(given: Sequence[str]) -> str | None:
+    """Path of PostgreSQL's driver; None where the user set one, of whatever version.
+
+    Raises:
+        NotInstalledError, EngineError: see :func:`jar_paths`.
+    """
+    if any("postgresql" in one.rpartition("/")[2] for one in given):
+        return None
+    return str(_cached(POSTGRES))
 
 
 def _cached(jar: Jar) -> Path:
     path = cache_folder() / jar.file
     if not path.exists():
         _fetch(jar, path)
-    if _digest(path) != jar.sha256:
+    if jar.sha256 is not None and _digest(path) != jar.sha256:
         raise EngineError(
             f"the jar {jar.file} is not the one that this version pins",
             where=str(path),

@@ -44,6 +44,8 @@ _SESSION = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
 }
 _LOOPBACK = "127.0.0.1"
+#: JDBC drivers read a timestamp without a zone by way of the JVM's, where some hours do not exist.
+_IN_UTC = "-Duser.timezone=UTC"
 _SCHEME = re.compile(r"^(s3[an]?)://")
 
 
@@ -144,6 +146,8 @@ class Spark:
             "spark.ui.showConsoleProgress": "false",
             "spark.driver.host": _LOOPBACK,
             "spark.driver.bindAddress": _LOOPBACK,
+            "spark.driver.extraJavaOptions": _IN_UTC,
+            "spark.executor.extraJavaOptions": _IN_UTC,
             "spark.driver.memory": memory,
             "spark.executor.memory": memory,
             "spark.jars": ",".join(jar_paths(wanted, self.settings.jars)),

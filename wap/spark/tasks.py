@@ -79,7 +79,7 @@ class ReadParts:
             extract = part.open()
             fit = Fitting(self.schema)
             for batch in extract.batches():
-                yield self._sent(fit(batch))
+                yield _sent(fit(batch), self.sent)
                 rows += len(batch)
             counts = asdict(extract.finish())
             counts["rejects"] = counts["rejects"][:LISTED_REJECTS]
@@ -87,17 +87,50 @@ class ReadParts:
         except WapError as exc:
             # As a value: Spark would try a task that raised three times more, and then tell why
             # in forty lines of Java.
-            books = PartBooks(part=number, error=_told(exc, part))
-        yield self._last(books)
+            books = PartBooks(part=number, error=_told(exc, part.name))
+        yield _last(books, self.sent)
 
-    def _sent(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        types = self.sent.types[:-1]
-        arrays = [spoken(column, kind) for column, kind in zip(batch.columns, types, strict=True)]
-        return pa.record_batch([*arrays, pa.nulls(len(batch), pa.string())], schema=self.sent)
 
-    def _last(self, books: PartBooks) -> pa.RecordBatch:
-        arrays = [pa.nulls(1, kind) for kind in self.sent.types[:-1]]
-        return pa.record_batch([*arrays, pa.array([books.model_dump_json()])], schema=self.sent)
+@dataclass(frozen=True)
+class FitRows:
+    """Brings rows that Spark read itself into a table's columns; given to ``mapInArrow``.
+
+    Attributes:
+        where: the source, for messages.
+        schema: the table's.
+        sent: what Spark is given, the column of the books last.
+    """
+
+    where: str
+    schema: Schema
+    sent: pa.Schema
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The rows of one of the frame's partitions, and its books behind them."""
+        # Only there in a task.
+        from pyspark import TaskContext  # noqa: PLC0415 - a large package, and an optional one
+
+        number, rows = TaskContext.get().partitionId(), 0
+        error = None
+        try:
+            fit = Fitting(self.schema)
+            for batch in batches:
+                yield _sent(fit(batch), self.sent)
+                rows += len(batch)
+        except WapError as exc:
+            error = _told(exc, self.where)
+        yield _last(PartBooks(part=number, rows=rows, error=error), self.sent)
+
+
+def _sent(batch: pa.RecordBatch, sent: pa.Schema) -> pa.RecordBatch:
+    types = sent.types[:-1]
+    arrays = [spoken(column, kind) for column, kind in zip(batch.columns, types, strict=True)]
+    return pa.record_batch([*arrays, pa.nulls(len(batch), pa.string())], schema=sent)
+
+
+def _last(books: PartBooks, sent: pa.Schema) -> pa.RecordBatch:
+    arrays = [pa.nulls(1, kind) for kind in sent.types[:-1]]
+    return pa.record_batch([*arrays, pa.array([books.model_dump_json()])], schema=sent)
 
 
 @dataclass(frozen=True)
@@ -130,11 +163,11 @@ def _drained(lines: io.StringIO) -> pa.RecordBatch:
     return pa.record_batch([pa.array(found, pa.string())], names=[REJECT])
 
 
-def _told(exc: WapError, part: Part) -> dict[str, Any]:
+def _told(exc: WapError, where: str) -> dict[str, Any]:
     told: dict[str, Any] = {"type": type(exc).__name__, "what": exc.what, "where": exc.where}
     told["hint"] = exc.hint
     if isinstance(exc, BatchRefusedError):
-        told["where"] = exc.where or part.name
+        told["where"] = exc.where or where
         told["differences"] = list(exc.differences)
     return told
 

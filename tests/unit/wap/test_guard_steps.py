@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pyiceberg.types import LongType, StringType
 
+from catalog.errors import HeadMovedError
 from catalog.refs import Branch, TableName
 from checks.errors import ContractError, ReportError
 from checks.report import Report
@@ -295,6 +296,30 @@ def test_an_input_that_another_run_published_is_planned_anew(shop):
     late = shop.staged("late")
     shop.published("first")
     assert shop.steps.rebase(late).redo is not None
+    assert shop.rows() == 3
+
+
+def test_what_another_run_published_before_the_branch_was_opened_is_not_published(shop):
+    """Main is where the branch began, and no check counts twice: nothing but the cursor tells."""
+    unique = "checks:\n- duplicate: {columns: [id]}\n"
+    (shop.root / "contracts/orders.yml").write_text(CONTRACT.replace(unique, ""))
+    late = shop.run("late")
+    shop.steps.resolve(late)
+    shop.published("first")
+    shop.steps.open_branch(late)
+    shop.steps.stage(late)
+    audited = shop.audited(late)
+    assert audited.passed
+    shop.steps.seal(late, audited)
+    with pytest.raises(HeadMovedError):
+        shop.steps.publish(late, audited)
+    assert shop.steps.rebase(late).redo is not None
+    assert shop.rows() == 3
+
+
+def test_a_publish_that_is_called_again_says_what_was_done(shop):
+    run, audited = shop.published("r1")
+    assert shop.steps.publish(run, audited).after == shop.steps.publish(run, audited).after
     assert shop.rows() == 3
 
 

@@ -87,6 +87,61 @@ BAD: list[tuple[str, str, str, int, str]] = [
 ]
 
 
+FILES = "source: {kind: files, path: data/flights-*.csv, format: csv}"
+JDBC = """\
+source: {kind: jdbc, url: 'jdbc:postgresql://h:5432/d', table: t, cursor: id}
+engine: spark
+"""
+KAFKA = "source: {kind: kafka, servers: 'h:9092', topic: t, format: json}\n"
+MODE = "mode: append"
+
+#: A source in the place of GOOD's, what is changed then, and the message: what, hint.
+BAD_SOURCES: list[tuple[str, str, str, str, str]] = [
+    (JDBC, "kind: jdbc", "kind: jdbcc", "'jdbcc' is not one of files, jdbc, kafka", "'jdbc'?"),
+    (JDBC, "kind: jdbc, ", "", "the key 'source.kind' is missing", ""),
+    (JDBC, "cursor", "cursr", "unknown key 'cursr'", "did you mean 'cursor'?"),
+    (KAFKA, "topic: t", "path: t, topic: t", "unknown key 'path'", "known: format"),
+    (JDBC, "//h:", "//me:hunter2@h:", "the URL may hold no user and no secret", ""),
+    (JDBC, "5432/d", "5432/d?user=me", "the URL may hold no user and no secret", ""),
+    (JDBC, "5432/d", "5432/d?sslpassword=hunter2", "the URL may hold no user and no secret", ""),
+    (JDBC, "jdbc:postgresql", "postgresql", "a JDBC URL is expected", ""),
+    (JDBC, "table: t", "table: t, query: select 1", "either table or query", ""),
+    (JDBC, "table: t, ", "", "either table or query", ""),
+    (JDBC, "engine: spark\n", "", "a JDBC source is read by Spark; write engine: spark", ""),
+    (JDBC, ", cursor: id", "", "append needs source.cursor", ""),
+    (JDBC, MODE, "mode: replace", "does not go with write mode replace", ""),
+    (JDBC, MODE, "mode: append, interval: dep_time", "needs write mode replace", ""),
+    (JDBC, "cursor: id", "cursor: id, password_env: 'hunter 2'", "should match pattern", ""),
+    (JDBC, "cursor: id", "cursor: id, partition: {column: id, count: 0}", "greater than or", ""),
+    (KAFKA, "h:9092", "h", "should match pattern", ""),
+    (KAFKA, "h:9092", "me:hunter2@h:9092", "should match pattern", ""),
+    (KAFKA, ", columns: {dep_time: int, time_hour: timestamptz}", "", "columns declared", ""),
+    (KAFKA, "on_change: strict", "on_change: evolve", "declare them instead", ""),
+    (KAFKA, MODE, "mode: replace, interval: dep_time", "which is read by its offsets", ""),
+    (KAFKA, "topic: t", "topic: t, metadata: {ofset: x}", "unknown key 'ofset'", "'offset'?"),
+]
+
+
+@pytest.mark.parametrize(("source", "old", "new", "what", "hint"), BAD_SOURCES)
+def test_a_slip_in_a_source_is_told(source: str, old: str, new: str, what: str, hint: str) -> None:
+    text = GOOD.replace(f"{FILES}\n", source)
+    assert parse(text).source.kind in source
+    assert old in text
+    found = error(text.replace(old, new))
+    assert what in found.what
+    assert hint in found.hint
+    assert "hunter" not in found.what
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["jdbc:postgresql://compass-db/users", "jdbc:sqlserver://h:1433;databaseName=d;encrypt=true"],
+)
+def test_a_url_without_a_secret_is_taken(url: str) -> None:
+    text = GOOD.replace(f"{FILES}\n", JDBC).replace("jdbc:postgresql://h:5432/d", url)
+    assert parse(text).source.location.startswith(url.partition(";")[0])
+
+
 @pytest.mark.parametrize(("old", "new", "what", "line", "hint"), BAD, ids=[b[1] for b in BAD])
 def test_a_slip_is_told_with_line_and_hint(
     old: str, new: str, what: str, line: int, hint: str

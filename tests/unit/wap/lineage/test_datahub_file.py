@@ -265,6 +265,8 @@ def test_an_incident_tells_of_a_rejection_and_of_nothing_else(tmp_path, ending):
         ("gs://bucket/in", "urn:li:dataPlatform:gcs,bucket/in,PROD"),
         ("https://u:hunter2@h/x.csv?sig=hunter2#f", "urn:li:dataPlatform:file,lake.https://h/x.csv,PROD"),
         ("s3://u:hunter2@b/x, s3://u:hunter2@b/y?t=hunter2", "urn:li:dataPlatform:s3,b/x%2C s3://b/y,PROD"),
+        ("kafka://h:9092,i:9092/orders.v1", "urn:li:dataPlatform:kafka,orders.v1,PROD"),
+        ("jdbc:postgresql://h/shop/a.orders", "urn:li:dataPlatform:postgres,shop.a.orders,PROD"),
         ("a,b (c)/d.csv", "urn:li:dataPlatform:file,lake.a%2Cb %28c%29/d.csv,PROD"),
     ],
 )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from wap.pipeline import FilesSource as Spec
+from wap.source_sections import FilesSource as Spec
 from wap.sources import open_source
 from wap.sources.base import Counts, Cursor, Interval, Plan, Source
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from wap.errors import SourceError
-from wap.pipeline import FilesSource as Spec
+from wap.source_sections import FilesSource as Spec
 from wap.sources.blocks import Block
 from wap.sources.csv_lexer import CsvLexer
 from wap.sources.csv_reader import _Parser
