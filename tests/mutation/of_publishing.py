@@ -68,8 +68,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _refs(
         "a seal with one fact",
-        "return all(summary",
-        "return any(summary",
+        "told = all(summary",
+        "told = any(summary",
         "test_a_seal_without_a_fact_is_none",
     ),
     _refs(
