@@ -13,7 +13,14 @@ from catalog.errors import HeadMovedError, RebaseRefusedError
 from catalog.refs import AuditedHead, Branch, Seal, TableName
 from checks.base import Auditor
 from wap import evidence
-from wap.auditing import RelationOf, audit_head, counts_of, reason_of, refusal_reason
+from wap.auditing import (
+    RelationOf,
+    audit_head,
+    basis_of,
+    counts_of,
+    reason_of,
+    refusal_reason,
+)
 from wap.closing import close_run, facts_of_run, publish_result, record_refusal
 from wap.declared import declared
 from wap.engines.base import Engine
@@ -185,6 +192,8 @@ class Activities(Steps):
                 run, pinned, folder, publish_result(run, pinned, folder, audited, staging)
             ),
             report=folder.report(audited.report_digest).to_json(),
+            basis=basis_of(pinned, folder.books(run.round)),
+            manifests=evidence.manifests_of(self.catalog, staging),
         )
         digest = evidence.write(staging.io, staging.location, run.run_id, proof)
         report = folder.report(audited.report_digest)

@@ -28,11 +28,11 @@ from wap.cli.live import result_json
 from wap.cli.show import _branch_json
 from wap.diff import TableDiff
 from wap.doctor import Finding
-from wap.history import TableProof
 from wap.model import Build, Ending, ExitCode, RunResult
 from wap.pipeline import parse_pipeline
 from wap.settings import Settings
 from wap.status import Overview
+from wap.verifying import FORMAT, TableProof
 from wap.versions import VersionInfo
 
 ROOT = Path(__file__).parents[2]
@@ -321,7 +321,8 @@ def test_status_sample_is_an_overview():
 def test_verify_sample_holds_proofs():
     sample = samples()["verify"]
     proofs = [TableProof.model_validate(t).model_dump(mode="json") for t in sample["tables"]]
-    assert shape({"ok": False, "tables": proofs}) == shape(sample)
+    assert sample["format"] == FORMAT
+    assert shape({"format": FORMAT, "ok": False, "tables": proofs}) == shape(sample)
 
 
 @pytest.mark.parametrize(
