@@ -12,7 +12,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 
-from catalog.coverage import Gap, gaps, taint
+from catalog.coverage import Gap, check_ground, gaps
 from catalog.refs import (
     AuditedHead,
     Branch,
@@ -326,6 +326,10 @@ class BranchCatalog(ABC):
         """
         return gaps(self.log(table), lambda a, b: self.made_of(table, a) == self.made_of(table, b))
 
-    def taint(self, table: TableName) -> list[Gap]:
-        """Of :meth:`gaps` what the metadata alone tells; it reads no manifest."""
-        return taint(self.log(table))
+    def ground(self, table: TableName, *, sealed_only: bool = False) -> list[Gap]:
+        """Of :meth:`gaps` what a run builds on, by the metadata alone: what others wrote to main.
+
+        Raises:
+            UnsealedError: a publish over this main would be refused.
+        """
+        return check_ground(self.log(table), where=str(table), sealed_only=sealed_only)

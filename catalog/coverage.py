@@ -59,6 +59,31 @@ def taint(log: Sequence[Snapshot]) -> list[Gap]:
     return [gap for gap in gaps(log, lambda _one, _other: True) if gap.kind != "expired"]
 
 
+def check_ground(log: Sequence[Snapshot], *, where: str, sealed_only: bool) -> list[Gap]:
+    """What of main a run may build on although nobody sealed it: what others wrote.
+
+    Args:
+        log: main's ancestry, newest first.
+        where: the table, for messages.
+        sealed_only: it may not build on that either.
+
+    Raises:
+        UnsealedError: main holds a snapshot of a run that failed or was never sealed, or a seal
+            that proves nothing; or one that somebody else wrote, where only sealed ones will do.
+    """
+    found = taint(log)
+    bad = [gap for gap in found if sealed_only or gap.kind != "foreign"]
+    if not bad:
+        return found
+    first, more = bad[0], len(bad) - 1
+    listed = f"{first.snapshot.id}: {first.reason}" + (f" (and {more} more)" if more else "")
+    raise UnsealedError(
+        f"main itself is tainted by snapshot {listed}",
+        where=where,
+        hint="`wap verify` names each; `wap rollback` goes back to a sealed snapshot",
+    )
+
+
 def _broken(
     seal: Snapshot, below: Snapshot | None, shows_same: Callable[[int, int], bool]
 ) -> Gap | None:

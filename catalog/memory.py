@@ -18,6 +18,7 @@ from pyiceberg.schema import Schema
 from catalog import naming, schemas, storage
 from catalog.base import BranchCatalog, Change, Covered, Published, Scan, Staging, TableShape
 from catalog.batches import change_digest, check_names, is_kept
+from catalog.coverage import check_ground
 from catalog.errors import (
     BranchExistsError,
     BranchNotFoundError,
@@ -40,7 +41,7 @@ from catalog.nodes import (
     moved,
     schema_stands,
 )
-from catalog.proof import check_ground, check_one_change
+from catalog.proof import check_one_change
 from catalog.refs import (
     MAIN,
     AuditedHead,
@@ -387,7 +388,8 @@ class MemoryCatalog(BranchCatalog):
         if not schema_stands(table, own):
             raise moved(audited.table, MAIN, audited.expected, table.refs[MAIN])
         check_one_change([n.value.role for n in own], audited)
-        check_ground([n.value for n in table.ancestry(MAIN)], audited)
+        log = [n.value for n in table.ancestry(MAIN)]
+        check_ground(log, where=where, sealed_only=audited.sealed_only)
 
     @_locked
     def rollback(self, table: TableName, to: int, expected: int) -> Snapshot:

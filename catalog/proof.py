@@ -8,7 +8,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog import naming
-from catalog.coverage import taint
+from catalog.coverage import check_ground
 from catalog.drafts import manifests_of
 from catalog.errors import BranchNotFoundError, HeadMovedError, UnsealedError
 from catalog.history import (
@@ -21,7 +21,7 @@ from catalog.history import (
     summary_of,
     value_of,
 )
-from catalog.refs import MAIN, AuditedHead, Role, Seal, Snapshot
+from catalog.refs import MAIN, AuditedHead, Role, Seal
 
 AGAIN = "nothing was published; audit the branch's head again"
 
@@ -119,33 +119,11 @@ def check_main(table: Table, audited: AuditedHead) -> None:
     """Main itself, which the run builds on, holds nothing of a run that was never sealed.
 
     Raises:
-        UnsealedError: see :func:`check_ground`.
+        UnsealedError: see :func:`catalog.coverage.check_ground`.
     """
     metadata = table.metadata
     log = [value_of(audited.table, s) for s in ancestry(metadata, head_of(metadata, MAIN))]
-    check_ground(log, audited)
-
-
-def check_ground(log: Sequence[Snapshot], audited: AuditedHead) -> None:
-    """See :func:`check_main`.
-
-    Args:
-        log: main's ancestry, newest first.
-        audited: what is to be published over it.
-
-    Raises:
-        UnsealedError: main holds a snapshot of a run that failed or was never sealed, or a seal
-            that proves nothing; or one that somebody else wrote, where only sealed ones will do.
-    """
-    bad = [gap for gap in taint(log) if audited.sealed_only or gap.kind != "foreign"]
-    if bad:
-        first, more = bad[0], len(bad) - 1
-        listed = f"{first.snapshot.id}: {first.reason}" + (f" (and {more} more)" if more else "")
-        raise UnsealedError(
-            f"main itself is tainted by snapshot {listed}",
-            where=str(audited.table),
-            hint="`wap verify` names each; `wap rollback` goes back to a sealed snapshot",
-        )
+    check_ground(log, where=str(audited.table), sealed_only=audited.sealed_only)
 
 
 def _check_schema(table: Table, audited: AuditedHead, chain: Chain) -> None:

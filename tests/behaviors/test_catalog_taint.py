@@ -54,14 +54,16 @@ def test_a_head_over_what_a_failed_run_left_on_main(tainted, flights):
         run.catalog.publish([run.audited()])
     assert "wap rollback" in caught.value.hint
     assert tainted.ids() == [1, 2]
-    assert [g.kind for g in tainted.catalog.taint(flights)] == ["unsealed", "unsealed"]
+    assert [g.kind for g in tainted.catalog.gaps(flights)] == ["unsealed", "unsealed"]
+    with pytest.raises(UnsealedError, match="main itself"):
+        tainted.catalog.ground(flights)
 
 
 def test_after_a_roll_back_it_is_published(tainted, flights):
     sealed = next(s for s in tainted.catalog.log(flights) if s.is_sealed)
     head = tainted.catalog.published(flights).snapshot.id
     tainted.catalog.rollback(flights, sealed.id, head)
-    assert tainted.catalog.taint(flights) == []
+    assert tainted.catalog.ground(flights, sealed_only=True) == []
     tainted.publish([3])
     assert tainted.ids() == [1, 3]
 
@@ -97,7 +99,9 @@ def test_rows_of_another_writer_are_built_on_or_not_as_the_run_says(lake, flight
     assert lake.ids() == [1, 666]
     run.catalog.publish([run.audited()])
     assert lake.ids() == [1, 2, 666]
-    assert [g.kind for g in lake.catalog.taint(flights)] == ["foreign"]
+    assert [g.kind for g in lake.catalog.ground(flights)] == ["foreign"]
+    with pytest.raises(UnsealedError, match="main itself"):
+        lake.catalog.ground(flights, sealed_only=True)
 
 
 @FORGED

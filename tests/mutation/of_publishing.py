@@ -20,6 +20,7 @@ _rest_names = guards_of("catalog/iceberg_rest.py", f"{_UNIT}_iceberg_rest.py")
 _unstaging = guards_of("catalog/unstaging.py", "tests/integration/test_rest.py")
 _proof = guards_of("catalog/proof.py", f"{_BEHAVIORS}_guards.py")
 _TAINT = f"{_BEHAVIORS}_taint.py"
+_coverage = guards_of("catalog/coverage.py", _TAINT)
 _memory = guards_of("catalog/memory.py", _TAINT)
 _sealing = guards_of("catalog/sealing.py", f"{_BEHAVIORS}_guards.py")
 _LESS = "test_no_audited_head_from_less"
@@ -363,9 +364,9 @@ GUARDS: tuple[Guard, ...] = (
         "if sum(role in changes for role in roles) > 1:",
         f"{_UNIT}_guard_proof.py::test_a_run_has_one_change_and_one_seal",
     ),
-    _proof(
+    _coverage(
         "a main that somebody else wrote to",
-        'if audited.sealed_only or gap.kind != "foreign"]',
+        'if sealed_only or gap.kind != "foreign"]',
         'if gap.kind != "foreign"]',
         f"{_TAINT}::test_rows_of_another_writer_are_built_on_or_not_as_the_run_says[sqlite]",
     ),
@@ -377,7 +378,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _memory(
         "a main that a failed run got into, in memory",
-        "        check_ground([n.value for n in table.ancestry(MAIN)], audited)\n",
+        "        check_ground(log, where=where, sealed_only=audited.sealed_only)\n",
         "",
         f"{_TAINT}::test_a_head_over_what_a_failed_run_left_on_main[memory]",
     ),

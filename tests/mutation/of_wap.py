@@ -51,7 +51,7 @@ _PUBLISHED_ONCE_MORE = """\
                 return self._conclude(Ending.PUBLISHED)
 """
 _REGISTER = 'self._saga.undo_with("drop_branch", self._drop_branch)'
-_OPEN = "await self._step(Steps.open_branch)"
+_OPEN = "opened: Opened = await self._step(Steps.open_branch)"
 _REJECTED = (
     "        self._raise_if_cancelled()\n        return self._conclude(Ending.REJECTED, reason)"
 )
@@ -97,7 +97,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _workflow(
         "a publish after a rebase without an audit",
-        "            rebased = await self._step(Steps.rebase)\n",
+        "            rebased: Rebased = await self._step(Steps.rebase)\n",
         _PUBLISHED_ONCE_MORE,
         "test_moved_main_is_rebased_and_audited_again",
     ),
