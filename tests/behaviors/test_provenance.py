@@ -19,12 +19,13 @@ from catalog.errors import UnsealedError
 from catalog.moves import remove_snapshots
 from catalog.refs import TableName
 from checks.contract import parse_contract
+from checks.report import Outcome, Report
 from tests.servers.nessie import Nessie
 from wap import evidence
 from wap.activities import Activities
 from wap.errors import ConfigError, NotRepeatableError, RunNotFoundError
 from wap.model import Ending, RunRequest, RunResult
-from wap.past import Looking
+from wap.past import Looking, past_run, relation_of
 from wap.project import load_project
 from wap.proposed import Proposal, propose, table_of
 from wap.reaudit import Reaudit, reaudit
@@ -109,12 +110,12 @@ class Shop:
         with self.looking() as (looking, records):
             return reaudit(looking, records.ledger, run_id)
 
-    def propose(self, text: str, last: int = 30) -> Proposal:
+    def propose(self, text: str, last: int = 30, *masked: str) -> Proposal:
         contracts = [parse_contract(text, "new.yml")]
         with self.looking() as (looking, _):
             return propose(
                 looking, table_of(contracts), contracts,
-                last=last, masked=frozenset(), told=lambda *_: None,
+                last=last, masked=frozenset(masked), told=lambda *_: None,
             )  # fmt: skip
 
     def sql(self, text: str, *values: object) -> None:
@@ -262,6 +263,7 @@ def test_a_chain_that_is_whole(shop):
         "update checks set measured = '9' where run_id = 'r1' and kind = 'duplicate'",
         "delete from checks where run_id = 'r1' and kind = 'duplicate'",
     ],
+    ids=["report", "contracts", "ending", "outcome", "figure", "lost"],
 )
 def test_a_report_that_was_changed_in_the_ledger(shop, change):
     shop.sql(change)
@@ -310,6 +312,26 @@ def test_evidence_and_seal_that_were_made_to_agree_on_another_report(shop):
     assert file.exists()
 
 
+def test_a_seal_of_a_report_that_did_not_pass(shop):
+    """Every digest is made to agree, and the audit said no."""
+    proved = shop.verify().seals[1]
+    with shop.looking() as (looking, _):
+        published = looking.catalog.published(ORDERS)
+        seal = next(s for _, s in evidence.seals(looking.catalog, ORDERS) if s.run_id == "r1")
+        proof = evidence.read(published.io, published.location, seal)
+        report = Report.from_json(proof.report)
+        bad = report.results[0].model_copy(update={"outcome": Outcome.FAILED})
+        failed = report.model_copy(update={"results": (bad, *report.results[1:])})
+        facts = proof.facts.model_copy(update={"report_digest": failed.digest})
+        told = {"report": failed.to_json(), "facts": facts}
+        new = evidence.write(published.io, published.location, "r1", proof.model_copy(update=told))
+    shop.forge(proved.evidence_digest, new)
+    shop.forge(proved.report_digest, failed.digest)
+    (found,) = shop.verify().unsealed
+    assert found.code == "report"
+    assert "did not pass" in found.reason
+
+
 def test_a_report_digest_that_was_forged_in_a_seal(shop):
     shop.forge(shop.verify().seals[0].report_digest, "f" * 64)
     (found,) = shop.verify().unsealed
@@ -345,6 +367,15 @@ def test_manifest_lists_that_were_swapped_for_a_whole_run(shop):
     (found,) = shop.verify().unsealed
     assert (found.code, found.run_id) == ("manifests", "r2")
     assert "no longer shown" in found.reason
+
+
+def test_a_manifest_that_nobody_audited(shop):
+    lists = _lists(shop)
+    for own in lists["r1"]:
+        shop.forge(own, lists["r2"][0])
+    (found,) = shop.verify().unsealed
+    assert (found.code, found.run_id) == ("manifests", "r1")
+    assert "not audited" in found.reason
 
 
 def test_a_manifest_that_was_written_over(shop):
@@ -422,6 +453,17 @@ def test_an_audit_again_comes_to_the_same(shop):
         found = shop.reaudit(run_id)
         assert (found.equal, found.differences, found.errors) == (True, (), ())
         assert found.digest == found.sealed_digest
+
+
+@ON_SQLITE
+def test_the_clock_of_an_audit_again_stands_where_it_stood(shop):
+    contracts = [parse_contract(CONTRACT, "c.yml")]
+    with shop.looking() as (looking, _):
+        seal = looking.catalog.log(ORDERS)[0]
+        past = past_run(looking.catalog, ORDERS, seal.id)
+        with relation_of(looking, past, contracts) as relation:
+            assert relation.at == past.report.started_at < seal.committed_at
+            assert dict(relation.neighbours) == dict(past.report.neighbours) != {}
 
 
 @ON_SQLITE
@@ -506,6 +548,8 @@ def test_what_a_proposed_contract_would_have_blocked(shop):
     assert {row["mail"] for row in bad.sample} == {"•••"}
     assert all(int(row["id"]) > 14 for row in bad.sample)
     assert [t.run_id for t in shop.propose(text, last=1).trials] == ["r2"]
+    masked = shop.propose(text, 1, "at").trials[0].bad[0].sample
+    assert {row["at"] for row in masked} == {"•••"}, "what is masked today is masked there too"
     assert shop.verify().unsealed == ()
 
 
