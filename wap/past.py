@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -81,7 +81,9 @@ def past_run(catalog: BranchCatalog, table: TableName, seal_id: int) -> PastRun:
             where=where,
             hint="`wap verify` says what it should be; restore it from a backup",
         ) from exc
-    return PastRun(covered, proof, report)
+    # What main showed then is told by the evidence: the snapshot may be gone, and its id with it.
+    before = proof.facts.result.snapshot.before
+    return PastRun(replace(covered, expected=before), proof, report)
 
 
 def relation_of(

@@ -504,13 +504,13 @@ def test_what_cannot_be_audited_again(shop):
         shop.reaudit("r1")
 
 
-def _expire(shop: Shop, run_id: str) -> None:
-    """Remove a run's snapshots below its seal, as another program's expiry may."""
+def _expire(shop: Shop, *runs: str, roles: tuple[str, ...] = ("stage", "open")) -> None:
+    """Remove a run's snapshots, by default those below its seal, as another program may."""
     with shop.looking() as (looking, _):
         catalog = looking.catalog.iceberg
         table = catalog.load_table(ORDERS.identifier)
-        own = [s for s in table.metadata.snapshots if s.summary["wap.run"] == run_id]
-        gone = [s for s in own if s.summary["wap.role"] != "seal"]
+        told = [(s, s.summary.additional_properties) for s in table.metadata.snapshots]
+        gone = [s for s, t in told if t.get("wap.run", "") in runs and t["wap.role"] in roles]
         catalog.commit_table(table, (), (remove_snapshots(gone),))
 
 
@@ -524,6 +524,20 @@ def test_what_has_expired_is_said_so(shop):
     assert [t.verdict for t in found.trials] == ["unknown"]
     assert shop.codes() == ["expired"]
     assert shop.run("r3").ending is Ending.PUBLISHED, "expiry is no run's fault"
+
+
+@ON_SQLITE
+def test_after_an_expiry_of_whole_runs_the_rest_is_proved(shop):
+    _expire(shop, "r1", "", roles=("seal", "stage", "open", "bootstrap"))
+    proof = shop.verify()
+    assert (proof.unsealed, [s.run_id for s in proof.seals]) == ((), ["r2"])
+    assert shop.reaudit("r2").equal
+    with pytest.raises(NotRepeatableError, match="expired"):
+        shop.reaudit("r1")
+    text = CONTRACT.replace("orders\n", "orders__published\n", 1)
+    (trial,) = shop.propose(text).trials
+    assert (trial.run_id, trial.verdict) == ("r2", "unknown")
+    assert "no longer kept" in trial.reason
 
 
 @ON_SQLITE

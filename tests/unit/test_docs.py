@@ -30,6 +30,8 @@ from wap.diff import TableDiff
 from wap.doctor import Finding
 from wap.model import Build, Ending, ExitCode, RunResult
 from wap.pipeline import parse_pipeline
+from wap.proposed import Proposal
+from wap.reaudit import Reaudit
 from wap.settings import Settings
 from wap.status import Overview
 from wap.verifying import FORMAT, TableProof
@@ -323,6 +325,12 @@ def test_verify_sample_holds_proofs():
     proofs = [TableProof.model_validate(t).model_dump(mode="json") for t in sample["tables"]]
     assert sample["format"] == FORMAT
     assert shape({"format": FORMAT, "ok": False, "tables": proofs}) == shape(sample)
+
+
+@pytest.mark.parametrize(("name", "model"), [("audit", Proposal), ("reaudit", Reaudit)])
+def test_samples_of_one_document_each(name, model):
+    sample = samples()[name]
+    assert shape(model.model_validate(sample).model_dump(mode="json")) == shape(sample)
 
 
 @pytest.mark.parametrize(
