@@ -12,7 +12,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 
-from catalog.coverage import uncovered
+from catalog.coverage import Gap, check_ground, gaps
 from catalog.refs import (
     AuditedHead,
     Branch,
@@ -118,6 +118,34 @@ class Scan:
         return sum(f.record_count for f in self.files)
 
 
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What a seal of main covers: a published run's audited head, to be looked at again.
+
+    Attributes:
+        seal: the seal.
+        head: id of the audited snapshot.
+        expected: main's head that it was published over; None: the table was new.
+        schema: the audited snapshot's.
+        batch: the files that hold what the run added.
+        location: the table's own root.
+        io: the FileIO to read with.
+    """
+
+    seal: Snapshot
+    head: int
+    expected: int | None
+    schema: Schema
+    batch: Scan
+    location: str
+    io: FileIO
+
+    @property
+    def table(self) -> TableName:
+        """The table whose main holds the seal."""
+        return self.seal.table
+
+
 class BranchCatalog(ABC):
     """Branches of tables. The only code that moves main.
 
@@ -219,7 +247,9 @@ class BranchCatalog(ABC):
         The heads are of different tables on one branch.
 
         Refuses a head that has no seal, whose seal is not about that head, whose manifests
-        differ from the audited ones, or that does not descend from main's expected head.
+        differ from the audited ones, or that does not descend from main's expected head by this
+        run's one change alone. Refuses to build on a main that a run without a seal got into, and
+        on one that somebody else wrote to when the head says ``sealed_only``.
 
         Raises:
             HeadMovedError: main is not where the audit saw it, or has other columns now; or the
@@ -259,25 +289,47 @@ class BranchCatalog(ABC):
         """
 
     @abstractmethod
-    def made_of(self, table: TableName, snapshot_id: int) -> frozenset[str]:
-        """Locations of what makes a published snapshot up: its manifests, or its files.
+    def made_of(
+        self, table: TableName, snapshot_id: int, branch: Branch | None = None
+    ) -> frozenset[str]:
+        """Locations of what makes a snapshot up: its manifests, or its files.
 
-        Two snapshots that are made of the same hold the same rows.
+        Two snapshots that are made of the same hold the same rows. ``branch`` finds a table that
+        is only staged.
 
         Raises:
             TableNotFoundError: no such table or snapshot.
+        """
+
+    @abstractmethod
+    def covered(self, table: TableName, seal_id: int) -> Covered:
+        """What a seal of main covers.
+
+        Raises:
+            TableNotFoundError: no such table, or the seal or its audited snapshot is not kept.
+            UnsealedError: the snapshot is no seal that stands on its run's own snapshots.
         """
 
     def close(self) -> None:  # noqa: B027 - most have nothing to give back
         """Give back what the catalog holds open; it cannot be used afterwards."""
 
     def verify(self, table: TableName) -> list[Snapshot]:
-        """The snapshots of main that no seal covers: [] is what an auditor wants to see.
+        """The snapshots of main that no seal covers: [] is what an auditor wants to see."""
+        return [gap.snapshot for gap in self.gaps(table)]
+
+    def gaps(self, table: TableName) -> list[Gap]:
+        """The same, each with the reason.
 
         A snapshot is covered when it is a whole seal, or the snapshot that a seal names as
         audited, or the run's own snapshots below that, or the empty bootstrap. A seal that is
         not made of the files of what it names as audited covers nothing.
         """
-        return uncovered(
-            self.log(table), lambda a, b: self.made_of(table, a) == self.made_of(table, b)
-        )
+        return gaps(self.log(table), lambda a, b: self.made_of(table, a) == self.made_of(table, b))
+
+    def ground(self, table: TableName, *, sealed_only: bool = False) -> list[Gap]:
+        """Of :meth:`gaps` what a run builds on, by the metadata alone: what others wrote to main.
+
+        Raises:
+            UnsealedError: a publish over this main would be refused.
+        """
+        return check_ground(self.log(table), where=str(table), sealed_only=sealed_only)

@@ -16,8 +16,9 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.schema import Schema
 
 from catalog import naming, schemas, storage
-from catalog.base import BranchCatalog, Change, Published, Scan, Staging, TableShape
+from catalog.base import BranchCatalog, Change, Covered, Published, Scan, Staging, TableShape
 from catalog.batches import change_digest, check_names, is_kept
+from catalog.coverage import check_ground
 from catalog.errors import (
     BranchExistsError,
     BranchNotFoundError,
@@ -32,12 +33,15 @@ from catalog.nodes import (
     Node,
     Shows,
     audit_of,
+    audited_by,
     branches_of,
     change_of,
+    covered,
     is_about,
     moved,
     schema_stands,
 )
+from catalog.proof import check_one_change
 from catalog.refs import (
     MAIN,
     AuditedHead,
@@ -181,9 +185,17 @@ class MemoryCatalog(BranchCatalog):
         return Scan(table.nodes[staging.head].schema, files, self._io)
 
     @_locked
-    def made_of(self, table: TableName, snapshot_id: int) -> frozenset[str]:
+    def made_of(
+        self, table: TableName, snapshot_id: int, branch: Branch | None = None
+    ) -> frozenset[str]:
         """See the port."""
-        return frozenset(f.file_path for f in self._node(table, snapshot_id, None)[1].files)
+        return frozenset(f.file_path for f in self._node(table, snapshot_id, branch)[1].files)
+
+    @_locked
+    def covered(self, table: TableName, seal_id: int) -> Covered:
+        """See the port."""
+        found, sealed = self._node(table, seal_id, None)
+        return covered(found, sealed, self._node(table, audited_by(sealed), None)[1], self._io)
 
     # --- staging --------------------------------------------------------------------------------
 
@@ -375,6 +387,9 @@ class MemoryCatalog(BranchCatalog):
             raise UnsealedError(what, where=where)
         if not schema_stands(table, own):
             raise moved(audited.table, MAIN, audited.expected, table.refs[MAIN])
+        check_one_change([n.value.role for n in own], audited)
+        log = [n.value for n in table.ancestry(MAIN)]
+        check_ground(log, where=where, sealed_only=audited.sealed_only)
 
     @_locked
     def rollback(self, table: TableName, to: int, expected: int) -> Snapshot:

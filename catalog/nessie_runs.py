@@ -25,7 +25,7 @@ from catalog.nessie_tables import PROPERTIES as ON_NESSIE
 from catalog.nessie_tables import Pointed
 from catalog.opening import PROPERTIES, candidate_schema, check_unpublished, first_commit
 from catalog.places import Place
-from catalog.proof import check_chain, moved, sealed_head
+from catalog.proof import check_chain, check_main, moved, sealed_head
 from catalog.publish import check_group, published_seal
 from catalog.rebase import (
     SCHEMA_CHANGED,
@@ -263,6 +263,8 @@ def _publication(
             found=main,
             hint="the table's schema or properties changed under the run; rebase the branch",
         )
+    if visible is not None:
+        check_main(visible, audited)
     facts = Seal.from_summary(summary_of(sealed)).to_summary()
     return Publication(table, (), (), main=at, over=visible, branch=audited.branch, facts=facts)
 

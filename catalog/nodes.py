@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 
 from catalog import naming
-from catalog.errors import HeadMovedError
+from catalog.base import Covered, Scan
+from catalog.batches import is_kept
+from catalog.errors import HeadMovedError, UnsealedError
 from catalog.refs import MAIN, AuditedHead, Branch, Role, Seal, Snapshot, TableName
 
 _ids = itertools.count(1001)
@@ -68,7 +71,11 @@ class MemoryTable:
 
     def ancestry(self, ref: str) -> Iterator[Node]:
         """The ref's snapshots, newest first."""
-        found = self.refs.get(ref)
+        return self.ancestry_of(self.refs.get(ref))
+
+    def ancestry_of(self, snapshot_id: int | None) -> Iterator[Node]:
+        """A snapshot and those below it, newest first."""
+        found = snapshot_id
         while found is not None:
             yield self.nodes[found]
             found = self.nodes[found].value.parent_id
@@ -112,6 +119,40 @@ def branches_of(table: MemoryTable) -> list[Branch]:
 def change_of(own: Sequence[Node]) -> Node | None:
     """The snapshot that holds the run's change, None before it is staged."""
     return next((n for n in own if n.value.role in ("stage", "rebase")), None)
+
+
+def audited_by(sealed: Node) -> int:
+    """The snapshot that a seal is about.
+
+    Raises:
+        UnsealedError: it is no seal.
+    """
+    if not sealed.value.is_sealed:
+        raise UnsealedError(f"snapshot {sealed.value.id} is no seal", where=str(sealed.value.table))
+    return Seal.from_summary(sealed.value.summary).audited
+
+
+def covered(table: MemoryTable, sealed: Node, head: Node, io: FileIO) -> Covered:
+    """What a seal covers; see the port."""
+    own = list(
+        itertools.takewhile(
+            lambda n: n.value.run_id == sealed.value.run_id, table.ancestry_of(head.value.id)
+        )
+    )
+    if not own:
+        what = f"the seal {sealed.value.id} stands on a snapshot that its run did not make"
+        raise UnsealedError(what, where=str(table.name))
+    change, base = change_of(own), table.nodes.get(own[-1].value.parent_id or -1)
+    files = [f for f in change.shows.own if not is_kept(f.file_path)] if change else []
+    return Covered(
+        seal=sealed.value,
+        head=head.value.id,
+        expected=base.value.id if base is not None and base.value.role != "bootstrap" else None,
+        schema=head.schema,
+        batch=Scan(head.schema, files, io),
+        location=table.location,
+        io=io,
+    )
 
 
 def schema_stands(table: MemoryTable, own: Sequence[Node]) -> bool:

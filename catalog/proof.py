@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog import naming
+from catalog.coverage import check_ground
 from catalog.drafts import manifests_of
 from catalog.errors import BranchNotFoundError, HeadMovedError, UnsealedError
-from catalog.history import Chain, chain_of, head_id, head_of, is_hidden, summary_of
-from catalog.refs import MAIN, AuditedHead, Seal
+from catalog.history import (
+    Chain,
+    ancestry,
+    chain_of,
+    head_id,
+    head_of,
+    is_hidden,
+    summary_of,
+    value_of,
+)
+from catalog.refs import MAIN, AuditedHead, Role, Seal
 
 AGAIN = "nothing was published; audit the branch's head again"
 
@@ -81,9 +93,37 @@ def check_chain(
     if chain is None or chain.base != expected:
         what = f"the seal does not descend from main's snapshot {expected} by this run alone"
         raise UnsealedError(what, where=where_of(audited), hint=AGAIN)
+    check_one_change([summary_of(s).get(naming.ROLE) for s in chain.own], audited)
     if not is_hidden(table):
         _check_schema(table, audited, chain)
     return chain
+
+
+def check_one_change(roles: Sequence[str | None], audited: AuditedHead) -> None:
+    """Below its seal a run has one change at most: the audit saw the batch of the newest alone.
+
+    Args:
+        roles: those of the run's own snapshots, newest first.
+        audited: what is to be published.
+
+    Raises:
+        UnsealedError: there is a second change, or a seal further down.
+    """
+    changes: tuple[Role, ...] = ("stage", "rebase")
+    if "seal" in roles[1:] or sum(role in changes for role in roles) > 1:
+        what = "the branch holds more than the one change that was audited as the run's batch"
+        raise UnsealedError(what, where=where_of(audited), hint=AGAIN)
+
+
+def check_main(table: Table, audited: AuditedHead) -> None:
+    """Main itself, which the run builds on, holds nothing of a run that was never sealed.
+
+    Raises:
+        UnsealedError: see :func:`catalog.coverage.check_ground`.
+    """
+    metadata = table.metadata
+    log = [value_of(audited.table, s) for s in ancestry(metadata, head_of(metadata, MAIN))]
+    check_ground(log, where=str(audited.table), sealed_only=audited.sealed_only)
 
 
 def _check_schema(table: Table, audited: AuditedHead, chain: Chain) -> None:

@@ -13,7 +13,14 @@ from catalog.commits import Decision, Done, Proposal, settle
 from catalog.errors import BranchNotFoundError, UnsupportedError
 from catalog.history import ancestry, head_id, head_of, value_of
 from catalog.home import Home, NativeHome
-from catalog.proof import check_chain, check_manifests, is_about, moved, sealed_head
+from catalog.proof import (
+    check_chain,
+    check_main,
+    check_manifests,
+    is_about,
+    moved,
+    sealed_head,
+)
 from catalog.refs import MAIN, AuditedHead, Snapshot
 
 
@@ -104,6 +111,7 @@ def _publish_over(table: Table, audited: AuditedHead) -> Proposal:
         raise moved(audited, MAIN, audited.expected, main)
     sealed = sealed_head(table, audited.branch.name, audited)
     check_chain(table, audited, sealed, audited.expected)
+    check_main(table, audited)
     return _move_main(table, audited, sealed)
 
 

@@ -8,17 +8,19 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog import naming
-from catalog.base import Published, Scan, Staging
+from catalog.base import Covered, Published, Scan, Staging
 from catalog.drafts import live_files, manifests_of
 from catalog.errors import (
     CatalogConfigError,
     SchemaConflictError,
     TableNotFoundError,
+    UnsealedError,
 )
-from catalog.history import ancestry, head_id, head_of, value_of
+from catalog.history import Chain, ancestry, chain_of, head_id, head_of, is_bootstrap, value_of
 from catalog.home import Home, NativeHome
 from catalog.places import place_in
-from catalog.refs import MAIN, Branch, BranchState, Snapshot, TableName
+from catalog.refs import MAIN, Branch, BranchState, Seal, Snapshot, TableName
+from catalog.staging import batch_of
 from catalog.views import published_of, schema_of, staging_of, state_of
 
 
@@ -124,7 +126,36 @@ def _snapshot(
     )
 
 
-def made_of(home: Home, name: TableName, snapshot_id: int) -> frozenset[str]:
+def made_of(home: Home, name: TableName, snapshot_id: int, branch: Branch | None) -> frozenset[str]:
     """See :meth:`catalog.base.BranchCatalog.made_of`."""
-    table, snapshot = _snapshot(home, name, snapshot_id, None)
+    table, snapshot = _snapshot(home, name, snapshot_id, branch)
     return frozenset(path for path, _ in manifests_of(snapshot, table.io))
+
+
+def covered(home: Home, name: TableName, seal_id: int) -> Covered:
+    """See :meth:`catalog.base.BranchCatalog.covered`."""
+    table, sealed = _snapshot(home, name, seal_id, None)
+    value = value_of(name, sealed)
+    if not value.is_sealed:
+        raise UnsealedError(f"snapshot {seal_id} is no seal", where=str(name))
+    facts = Seal.from_summary(value.summary)
+    table, head = _snapshot(home, name, facts.audited, None)
+    chain = chain_of(table.metadata, head, facts.run_id)
+    if chain is None:
+        what = f"the seal {seal_id} stands on a snapshot that its run did not make"
+        raise UnsealedError(what, where=str(name))
+    return Covered(
+        seal=value,
+        head=head.snapshot_id,
+        expected=_published_base(table, chain),
+        schema=schema_of(table.metadata, head),
+        batch=batch_of(table, chain),
+        location=table.location(),
+        io=table.io,
+    )
+
+
+def _published_base(table: Table, chain: Chain) -> int | None:
+    """What main showed before; a new table's empty first snapshot was never shown."""
+    base = table.metadata.snapshot_by_id(chain.base) if chain.base is not None else None
+    return None if base is not None and is_bootstrap(base) else chain.base

@@ -137,8 +137,9 @@ class Seal:
 
     @staticmethod
     def in_summary(summary: Mapping[str, str]) -> bool:
-        """Whether all five facts of a seal are there and none is empty."""
-        return all(summary.get(_SEAL_KEYS[name]) for name in _SEAL_FIELDS)
+        """Whether all five facts of a seal are there, none is empty, and the head is a number."""
+        told = all(summary.get(_SEAL_KEYS[name]) for name in _SEAL_FIELDS)
+        return told and summary[_SEAL_KEYS["audited"]].isdecimal()
 
     def to_summary(self) -> dict[str, str]:
         """The summary entries of the seal snapshot."""
@@ -150,9 +151,11 @@ class Seal:
         """Read a seal back.
 
         Raises:
-            UnsealedError: one of the five facts is missing.
+            UnsealedError: one of the five facts is missing, or the audited head is no number.
         """
         missing = [key for key in _SEAL_KEYS.values() if not summary.get(key)]
+        if not missing and not summary["wap.audited"].isdecimal():
+            missing = ["wap.audited"]
         if missing or summary.get("wap.role") != "seal":
             raise UnsealedError(f"no seal in this summary: {', '.join(missing) or 'wap.role'}")
         known = {*_SEAL_KEYS.values(), "wap.role"}
@@ -204,6 +207,7 @@ class AuditedHead:
         head: id of the audited snapshot, the branch's head when it was audited.
         expected: main's head the audit was made against; None when the table is new.
         report: the evidence; a failing, empty or partial one is refused here.
+        sealed_only: refuse to publish over a main that somebody else wrote to.
 
     Raises:
         UnauditedError: at construction, when the evidence does not prove the head.
@@ -214,6 +218,7 @@ class AuditedHead:
     head: int
     expected: int | None
     report: Evidence
+    sealed_only: bool = False
 
     def __post_init__(self) -> None:
         report = self.report

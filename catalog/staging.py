@@ -52,11 +52,14 @@ def batch(home: Home, staging: Staging) -> Scan:
     pinned = chain_of(table.metadata, head, staging.branch.run_id) if head is not None else None
     if head is None or pinned is None:
         raise moved(staging, chain)
-    staged = pinned.staged
-    files = added_files(staged, table.io) if staged is not None else []
+    return batch_of(table, pinned)
+
+
+def batch_of(table: Table, chain: Chain) -> Scan:
+    """The files that hold what a run added, carried-over ones left out, in its head's schema."""
     return Scan(
-        schema=schema_of(table.metadata, head),
-        files=[f for f in files if not is_kept(f.file_path)],
+        schema=schema_of(table.metadata, chain.head),
+        files=[f for f in own_files(chain, table) if not is_kept(f.file_path)],
         io=table.io,
     )
 

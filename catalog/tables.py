@@ -6,7 +6,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import BooleanExpression
 
 from catalog import reading, rollback, sealing, staging
-from catalog.base import BranchCatalog, Change, Published, Scan, Staging
+from catalog.base import BranchCatalog, Change, Covered, Published, Scan, Staging
 from catalog.home import Home
 from catalog.refs import AuditedHead, Branch, Capabilities, Seal, Snapshot, TableName
 from catalog.vendor import translated
@@ -82,10 +82,17 @@ class TableCatalog(BranchCatalog):
         with translated(f"{staging_.table} on {staging_.branch}"):
             return staging.batch(self._tables, staging_)
 
-    def made_of(self, table: TableName, snapshot_id: int) -> frozenset[str]:
+    def made_of(
+        self, table: TableName, snapshot_id: int, branch: Branch | None = None
+    ) -> frozenset[str]:
         """See the port."""
         with translated(str(table)):
-            return reading.made_of(self._tables, table, snapshot_id)
+            return reading.made_of(self._tables, table, snapshot_id, branch)
+
+    def covered(self, table: TableName, seal_id: int) -> Covered:
+        """See the port."""
+        with translated(str(table)):
+            return reading.covered(self._tables, table, seal_id)
 
     def seal(self, audited: AuditedHead, seal: Seal) -> Snapshot:
         """See the port."""

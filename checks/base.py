@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from checks.contract import Contract
@@ -26,6 +27,8 @@ class Relation:
         rows: row counts by view name, from the metadata.
         masked: columns whose values never leave the audit.
         keys: columns that identify a row, where the pipeline declares them; shown first in samples.
+        neighbours: other tables that can be looked at, each with the snapshot it is pinned to.
+        at: what "now" is to a check of freshness, with its time zone; None: the clock.
     """
 
     connection: Any
@@ -36,6 +39,8 @@ class Relation:
     rows: Mapping[str, int] = field(default_factory=dict)
     masked: frozenset[str] = frozenset()
     keys: tuple[str, ...] = ()
+    neighbours: Mapping[str, int] = field(default_factory=dict)
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

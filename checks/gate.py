@@ -57,6 +57,7 @@ def judge(
         errors=tuple(errors),
         columns=tuple(relation.columns.items()),
         masked=relation.masked,
+        neighbours=tuple(sorted(relation.neighbours.items())),
         started_at=started_at,
         seconds=_seconds_since(started_at),
     )

@@ -84,6 +84,7 @@ class Report(Value):
         errors: what the engine or the gate complained about; any entry means: not passed.
         columns: the candidate's columns as (name, Iceberg type).
         masked: columns whose values are never shown.
+        neighbours: other tables the contracts look at, each with the snapshot that was looked at.
         started_at, seconds: when, and how long it took (wall clock).
     """
 
@@ -98,6 +99,7 @@ class Report(Value):
     errors: tuple[str, ...] = ()
     columns: tuple[tuple[str, str], ...] = ()
     masked: frozenset[str] = frozenset()
+    neighbours: tuple[tuple[str, int], ...] = ()
     started_at: datetime
     seconds: float = Field(ge=0)
 

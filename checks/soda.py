@@ -42,7 +42,7 @@ class SodaAuditor(Auditor):
     """
 
     sample_rows: int = ROWS
-    verify: Callable[[Any, str, Mapping[str, Any]], Verdict] = soda_edge.verify
+    verify: Callable[..., Verdict] = soda_edge.verify
 
     def warm(self) -> None:
         """Import Soda now: see :meth:`checks.base.Auditor.warm`."""
@@ -82,7 +82,8 @@ class SodaAuditor(Auditor):
     def _run(self, relation: Relation, contract: Contract) -> Verdict:
         columns = [_without_duplicates(column) for column in contract.data["columns"]]
         data = _without_duplicates({**contract.data, "columns": columns})
-        return self.verify(relation.connection, relation.source, data)
+        at = {} if relation.at is None else {"at": relation.at}
+        return self.verify(relation.connection, relation.source, data, **at)
 
     def _with_sample(
         self, relation: Relation, contract: Contract, rule: Rule, result: CheckResult

@@ -180,8 +180,15 @@ def _silencers() -> Iterator[str]:
         yield "Soda's own handler on the root logger does not hear errors"
 
 
-def verify(connection: Any, source: str, data: Mapping[str, Any]) -> Verdict:
-    """Run one contract (already proved, variables filled in) on a relation's connection."""
+def verify(
+    connection: Any, source: str, data: Mapping[str, Any], at: datetime | None = None
+) -> Verdict:
+    """Run one contract (already proved, variables filled in) on a relation's connection.
+
+    Args:
+        at: what "now" is to a check of freshness. Soda's own is the clock, or whatever the
+            environment says it is (``SODA_SCAN_DATA_TIMESTAMP``).
+    """
     soda = api()
     try:
         if isinstance(connection, SparkConnection):
@@ -193,7 +200,11 @@ def verify(connection: Any, source: str, data: Mapping[str, Any]) -> Verdict:
         # JSON is YAML, and says the same to every parser.
         text = json.dumps(data, ensure_ascii=False, default=str)
         with _RUNNING:
-            session = soda.session.execute([soda.source.from_str(text)], data_source_impls=[tables])
+            session = soda.session.execute(
+                [soda.source.from_str(text)],
+                data_source_impls=[tables],
+                data_timestamp=at.isoformat() if at is not None else None,
+            )
         results = session.contract_verification_results
     except Exception as exc:  # noqa: BLE001 - Soda raises many kinds; each one closes the gate
         return Verdict(status="RAISED", errors=(f"{type(exc).__name__}: {exc}",))

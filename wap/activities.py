@@ -13,7 +13,14 @@ from catalog.errors import HeadMovedError, RebaseRefusedError
 from catalog.refs import AuditedHead, Branch, Seal, TableName
 from checks.base import Auditor
 from wap import evidence
-from wap.auditing import RelationOf, audit_head, counts_of, reason_of, refusal_reason
+from wap.auditing import (
+    RelationOf,
+    audit_head,
+    basis_of,
+    counts_of,
+    reason_of,
+    refusal_reason,
+)
 from wap.closing import close_run, facts_of_run, publish_result, record_refusal
 from wap.declared import declared
 from wap.engines.base import Engine
@@ -22,7 +29,14 @@ from wap.homes import RunHome
 from wap.ledger.base import Ledger
 from wap.lineage.base import LineageSink
 from wap.model import Rows, RunResult, SnapshotMove, StepFacts
-from wap.planning import advanced, make_plan, said_first, source_of, was_done
+from wap.planning import (
+    advanced,
+    make_plan,
+    said_first,
+    said_of_main,
+    source_of,
+    was_done,
+)
 from wap.project import Project
 from wap.relations import audit_relation
 from wap.runs import PinnedPlan, RunFolder
@@ -117,8 +131,10 @@ class Activities(Steps):
     @_step
     def open_branch(self, run: RunRef) -> Opened:
         pinned = self._pinned(run)
+        # Before anything is written; what comes to main later is met by publish.
+        warnings = said_of_main(self.catalog, pinned)
         staging = self.catalog.open_branch(_branch(run), _table(pinned), shape_of(pinned))
-        return Opened(expected=staging.expected, head=staging.head)
+        return Opened(expected=staging.expected, head=staging.head, warnings=warnings)
 
     @_step
     def stage(self, run: RunRef) -> Staged:
@@ -185,6 +201,8 @@ class Activities(Steps):
                 run, pinned, folder, publish_result(run, pinned, folder, audited, staging)
             ),
             report=folder.report(audited.report_digest).to_json(),
+            basis=basis_of(pinned, folder.books(run.round)),
+            manifests=evidence.manifests_of(self.catalog, staging),
         )
         digest = evidence.write(staging.io, staging.location, run.run_id, proof)
         report = folder.report(audited.report_digest)
@@ -216,7 +234,8 @@ class Activities(Steps):
             staging = self.catalog.rebase(_branch(run), _table(pinned))
         except RebaseRefusedError as exc:
             return Rebased(redo=exc.what)
-        return Rebased(head=staging.head, expected=staging.expected)
+        warnings = said_of_main(self.catalog, pinned)
+        return Rebased(head=staging.head, expected=staging.expected, warnings=warnings)
 
     @_step
     def drop_branch(self, run: RunRef) -> Undone:
@@ -301,6 +320,7 @@ class Activities(Steps):
             head=audited.head,
             expected=audited.expected,
             report=self._folder(run.run_id).report(audited.report_digest),
+            sealed_only=self._pinned(run).pipeline.on_foreign == "refuse",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from checks.gate import judge, refused
 from checks.masking import difference
 from checks.own import reconcile_check, schema_check
 from checks.report import CheckResult, Outcome, Report
+from wap.evidence import Basis
 from wap.model import CheckCounts, CheckFact
 from wap.relations import audit_relation
 from wap.runs import Books, PinnedPlan
@@ -58,6 +59,8 @@ def audit_head(
         keys=pinned.pipeline.write.keys,
         memory_limit=memory_limit,
         temp_directory=temp_directory,
+        # So that the same audit years later measures the same ages.
+        at=started_at,
     ) as relation:
         return judge(
             run_id=run_id,
@@ -67,7 +70,11 @@ def audit_head(
             contracts=contracts,
             relation=relation,
             auditor=auditor,
-            own=_own_checks(pinned, books, staging),
+            own=own_checks(
+                column_texts(Schema.model_validate_json(pinned.wanted_schema)),
+                column_texts(staging.schema),
+                books,
+            ),
             started_at=started_at,
         )
 
@@ -101,11 +108,19 @@ def refusal_reason(
     return f"{said}\nHint: {hint}" if hint else said
 
 
-def _own_checks(pinned: PinnedPlan, books: Books, staging: Staging) -> tuple[CheckResult, ...]:
-    wanted = Schema.model_validate_json(pinned.wanted_schema)
+def own_checks(
+    wanted: Mapping[str, str], actual: Mapping[str, str], books: Books
+) -> tuple[CheckResult, ...]:
+    """The checks that no contract declares.
+
+    Args:
+        wanted: the declared columns in order, each with its Iceberg type as text.
+        actual: the same of the audited snapshot.
+        books: the run's.
+    """
     rows = books.rows
     return (
-        schema_check(column_texts(wanted), column_texts(staging.schema)),
+        schema_check(wanted, actual),
         reconcile_check(
             read=rows.read,
             staged=rows.staged,
@@ -116,6 +131,17 @@ def _own_checks(pinned: PinnedPlan, books: Books, staging: Staging) -> tuple[Che
             candidate=books.candidate,
             expected_candidate=books.expected_candidate,
         ),
+    )
+
+
+def basis_of(pinned: PinnedPlan, books: Books) -> Basis:
+    """What the audit of a run goes by, to be kept with its evidence."""
+    wanted = Schema.model_validate_json(pinned.wanted_schema)
+    return Basis(
+        contracts=pinned.contracts,
+        columns=tuple(column_texts(wanted).items()),
+        keys=tuple(pinned.pipeline.write.keys),
+        books=books.model_copy(update={"inputs": (), "rejects": ()}),
     )
 
 

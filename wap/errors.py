@@ -124,5 +124,9 @@ class RunNotFoundError(WapError):
     """No run of that id is known."""
 
 
+class NotRepeatableError(WapError):
+    """The audit of a published run cannot be repeated: what it saw has expired, or is damaged."""
+
+
 class RelationError(WapError):
     """The files of a snapshot cannot be read as a relation: what they hold is not supported."""

@@ -1,7 +1,8 @@
 """The evidence file that lies beside a table's metadata and that its seal names by digest.
 
 It holds what is too large for a snapshot's summary: the source cursor (which files are loaded), the
-report, and the facts of the run, so that the ledger can be rebuilt from the catalog alone.
+report, the facts of the run, so that the ledger can be rebuilt from the catalog alone, what the
+audit went by, so that it can be repeated, and the digests of the manifests it was about.
 """
 
 from __future__ import annotations
@@ -9,18 +10,40 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pyiceberg.io import FileIO
 
 from catalog import storage
-from catalog.base import BranchCatalog
+from catalog.base import BranchCatalog, Staging
 from catalog.errors import UnsealedError
 from catalog.refs import Seal, Snapshot, TableName
 from wap.model import RunFacts
+from wap.runs import Books
 from wap.sources.base import Cursor
+from wap.versions import ContractText
 
 #: Key of the seal's note that holds the file's sha256 (``wap.evidence`` in the summary).
 NOTE = "evidence"
+
+_CHUNK = 1 << 20
+
+
+class Basis(BaseModel):
+    """What an audit went by beside the snapshots and its report.
+
+    Attributes:
+        contracts: as they were written when the run began.
+        columns: the declared columns in order, each with its Iceberg type as text.
+        keys: columns that identify a row.
+        books: the run's, without the inputs and the rows that were set aside.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contracts: tuple[ContractText, ...]
+    columns: tuple[tuple[str, str], ...]
+    keys: tuple[str, ...] = ()
+    books: Books
 
 
 class Evidence(BaseModel):
@@ -30,6 +53,8 @@ class Evidence(BaseModel):
         cursor: how far the source was read once this run is published.
         facts: the run; its snapshot ``after`` is the seal that names this file.
         report: the audit's report, as JSON text.
+        basis: what the audit went by; None in files of an earlier version.
+        manifests: sha256 hex by location of the manifests that the run put into the table.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +63,8 @@ class Evidence(BaseModel):
     cursor: Cursor
     facts: RunFacts
     report: str
+    basis: Basis | None = None
+    manifests: dict[str, str] = Field(default_factory=dict)
 
 
 def _folder(location: str) -> str:
@@ -96,6 +123,34 @@ def read(io: FileIO, location: str, seal: Seal) -> Evidence:
         raise UnsealedError(
             "an evidence file was written by another version", where=path, hint=str(exc)
         ) from exc
+
+
+def digest_of(io: FileIO, location: str) -> str | None:
+    """sha256 hex of a file's content; None when it is not there."""
+    source = io.new_input(location)
+    if not source.exists():
+        return None
+    digest = hashlib.sha256()
+    with source.open() as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def manifests_of(catalog: BranchCatalog, staging: Staging) -> dict[str, str]:
+    """The digests of the manifests that a run adds to what main shows.
+
+    Raises:
+        UnsealedError: one of them is not there.
+    """
+    made_of = catalog.made_of(staging.table, staging.head, staging.branch)
+    if staging.expected is not None:
+        made_of -= catalog.made_of(staging.table, staging.expected)
+    found = {path: digest_of(staging.io, path) for path in sorted(made_of)}
+    lost = next((path for path, digest in found.items() if digest is None), None)
+    if lost is not None:
+        raise UnsealedError("what was audited is not there any more", where=lost)
+    return {path: digest for path, digest in found.items() if digest is not None}
 
 
 def seals(catalog: BranchCatalog, table: TableName) -> Iterator[tuple[Snapshot, Seal]]:

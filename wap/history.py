@@ -1,8 +1,7 @@
-"""What the seals on main tell afterwards: proof for auditors, the way back, the ledger again."""
+"""What the seals on main tell afterwards: the way back, and the ledger again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,69 +10,7 @@ from catalog.errors import TableNotFoundError, UnsealedError
 from catalog.refs import Snapshot, TableName
 from wap import evidence
 from wap.ledger.base import Ledger
-from wap.model import RunFacts, Value
-
-
-class Unsealed(Value):
-    """A snapshot of main that no seal covers, or whose evidence is damaged."""
-
-    snapshot: int
-    committed_at: datetime
-    operation: str
-    reason: str
-
-
-class TableProof(Value):
-    """What `wap verify` found for one table."""
-
-    table: str
-    snapshots: int
-    sealed: int
-    unsealed: tuple[Unsealed, ...]
-
-
-def verify(catalog: BranchCatalog, tables: Sequence[TableName] = ()) -> list[TableProof]:
-    """Walk main of each table (all by default) and name every snapshot without a seal (law 8).
-
-    Raises:
-        TableNotFoundError: a table asked for is not published.
-    """
-    known = catalog.tables()
-    for table in tables:
-        if table not in known:
-            raise TableNotFoundError(
-                "no such published table", where=str(table),
-                hint=f"published: {', '.join(map(str, known)) or 'none yet'}",
-            )  # fmt: skip
-    return [_prove(catalog, table) for table in tables or known]
-
-
-def _prove(catalog: BranchCatalog, table: TableName) -> TableProof:
-    log = catalog.log(table)
-    bare = [_unsealed(s, "no seal covers it") for s in catalog.verify(table)]
-    damaged = []
-    published = catalog.published(table)
-    for snapshot, seal in evidence.seals(catalog, table):
-        try:
-            if published is not None:
-                evidence.read(published.io, published.location, seal)
-        except UnsealedError as exc:
-            damaged.append(_unsealed(snapshot, exc.what))
-    return TableProof(
-        table=str(table),
-        snapshots=len(log),
-        sealed=sum(s.is_sealed for s in log) - len(damaged),
-        unsealed=tuple(bare + damaged),
-    )
-
-
-def _unsealed(snapshot: Snapshot, reason: str) -> Unsealed:
-    return Unsealed(
-        snapshot=snapshot.id,
-        committed_at=snapshot.committed_at,
-        operation=snapshot.operation,
-        reason=reason,
-    )
+from wap.model import RunFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,9 @@ class Pipeline(Section):
     """Iceberg transforms: `day(ts)`, `bucket(16, id)`, or a bare column."""
     contracts: list[str] = Field(min_length=1)
     """Contract files, relative to the project; at least one, for nothing is published unchecked."""
+    on_foreign: Literal["say", "refuse"] = "say"
+    """What a run does when others wrote to main past the gate: `say` it in a warning and go on, or
+    `refuse` to publish over it. What a run of ours left there unsealed is always refused."""
     owners: list[str] = Field(default_factory=list)
     """Who answers for the data."""
     contact: str | None = None

@@ -147,3 +147,19 @@ def was_done(source: Source, catalog: BranchCatalog, table: TableName, plan: Pla
 def advanced(source: Source, catalog: BranchCatalog, table: TableName, plan: Plan) -> Cursor:
     """The cursor over what is published now and this plan."""
     return source.advance(evidence.cursor(catalog, table), plan)
+
+
+def said_of_main(catalog: BranchCatalog, pinned: PinnedPlan) -> tuple[str, ...]:
+    """What of main a run builds on although nobody sealed it, for its result and report.
+
+    Raises:
+        UnsealedError: a publish over this main would be refused.
+    """
+    pipeline = pinned.pipeline
+    found = catalog.ground(pipeline.table_name, sealed_only=pipeline.on_foreign == "refuse")
+    if not found:
+        return ()
+    newest, more = found[0].snapshot, len(found) - 1
+    others = f" and {more} more" if more else ""
+    said = f"main holds what no run of this catalog wrote: snapshot {newest.id}{others}"
+    return (f"{said}; `wap verify` names each",)

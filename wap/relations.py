@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import duckdb
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 
-from catalog.base import BranchCatalog, Scan, Staging
+from catalog.base import BranchCatalog, Covered, Scan, Staging
 from catalog.errors import TableNotFoundError
 from catalog.refs import TableName
 from checks.base import Relation
@@ -107,6 +108,7 @@ def audit_relation(
     keys: Sequence[str] = (),
     memory_limit: str = "400MB",
     threads: int = 2,
+    at: datetime | None = None,
 ) -> Iterator[Relation]:
     """What an audit looks at, in a connection of its own that ends with the ``with`` block.
 
@@ -118,14 +120,82 @@ def audit_relation(
         BranchNotFoundError: the branch is gone.
         CatalogUnavailableError: storage did not answer, before or at any time in the audit.
     """
-    table, views = staging.table, scans_of(catalog, staging)
-    schema = ".".join(table.namespace)
-    con = connect(temp_directory=temp_directory, memory_limit=memory_limit, threads=threads)
+    with _opened(
+        catalog,
+        staging.table,
+        scans_of(catalog, staging),
+        source=source,
+        neighbours={other: published_snapshot(catalog, other) for other in neighbours},
+        masked=masked,
+        keys=tuple(keys),
+        at=at,
+        connection=connect(
+            temp_directory=temp_directory, memory_limit=memory_limit, threads=threads
+        ),
+    ) as relation:
+        yield relation
+
+
+@contextmanager
+def covered_relation(
+    catalog: BranchCatalog,
+    covered: Covered,
+    *,
+    temp_directory: Path,
+    published: bool = True,
+    neighbours: Mapping[TableName, int],
+    masked: frozenset[str] = frozenset(),
+    keys: Sequence[str] = (),
+    memory_limit: str = "400MB",
+    threads: int = 2,
+    at: datetime | None = None,
+) -> Iterator[Relation]:
+    """What the audit behind a seal looked at, once more; see :func:`audit_relation`.
+
+    Args:
+        covered: what the seal covers.
+        published: with what consumers saw then; its snapshot may be gone where nobody asks for it.
+        neighbours: other tables, each with the snapshot to look at.
+
+    Raises:
+        RelationError, TableNotFoundError, CatalogUnavailableError: see :func:`audit_relation`.
+    """
+    with _opened(
+        catalog,
+        covered.table,
+        scans_of_covered(catalog, covered, published=published),
+        source="wap",
+        neighbours=neighbours,
+        masked=masked,
+        keys=tuple(keys),
+        at=at,
+        connection=connect(
+            temp_directory=temp_directory, memory_limit=memory_limit, threads=threads
+        ),
+    ) as relation:
+        yield relation
+
+
+@contextmanager
+def _opened(
+    catalog: BranchCatalog,
+    table: TableName,
+    views: Mapping[str, Scan],
+    *,
+    source: str,
+    neighbours: Mapping[TableName, int],
+    masked: frozenset[str],
+    keys: tuple[str, ...],
+    at: datetime | None,
+    connection: duckdb.DuckDBPyConnection,
+) -> Iterator[Relation]:
+    schema, con = ".".join(table.namespace), connection
     try:
         for name, scan in views.items():
             create_view(con, schema, name, scan)
-        for other in neighbours:
-            create_view(con, ".".join(other.namespace), other.name, published_scan(catalog, other))
+        for other, snapshot in neighbours.items():
+            scan = catalog.scan(other, snapshot)
+            create_view(con, ".".join(other.namespace), other.name, scan)
         yield Relation(
             connection=con,
             source=source,
@@ -134,7 +204,9 @@ def audit_relation(
             columns={f.name: type_text(f.field_type) for f in views[table.name].schema.fields},
             rows={name: scan.rows for name, scan in views.items()},
             masked=masked,
-            keys=tuple(keys),
+            keys=keys,
+            neighbours={str(other): snapshot for other, snapshot in neighbours.items()},
+            at=at,
         )
         # Whoever audited took it for an error of a check, which would be a verdict.
         failure = failure_of(con)
@@ -159,8 +231,22 @@ def scans_of(catalog: BranchCatalog, staging: Staging) -> dict[str, Scan]:
     }
 
 
-def published_scan(catalog: BranchCatalog, table: TableName) -> Scan:
-    """A table as main shows it.
+def scans_of_covered(
+    catalog: BranchCatalog, covered: Covered, *, published: bool
+) -> dict[str, Scan]:
+    """The same of what a seal covers; without what was published then, where nobody needs it."""
+    name = covered.table.name
+    scans = {name: catalog.scan(covered.table, covered.head), f"{name}__batch": covered.batch}
+    if not published:
+        return scans
+    before = Scan(schema=covered.schema, files=(), io=covered.io)
+    if covered.expected is not None:
+        before = catalog.scan(covered.table, covered.expected)
+    return {**scans, f"{name}__published": before}
+
+
+def published_snapshot(catalog: BranchCatalog, table: TableName) -> int:
+    """The snapshot of a table that main shows.
 
     Raises:
         TableNotFoundError: it is not published.
@@ -168,7 +254,7 @@ def published_scan(catalog: BranchCatalog, table: TableName) -> Scan:
     published = catalog.published(table)
     if published is None:
         raise TableNotFoundError("not published", where=str(table), hint="publish it first")
-    return catalog.scan(table, published.snapshot.id)
+    return published.snapshot.id
 
 
 def check_readable(con: duckdb.DuckDBPyConnection, scan: Scan, where: str) -> list[str]:

@@ -41,10 +41,11 @@ class Resolved(Value):
 
 
 class Opened(Value):
-    """The staging branch as it was opened."""
+    """The staging branch as it was opened; ``warnings`` say what main holds that nobody sealed."""
 
     expected: int | None
     head: int
+    warnings: tuple[str, ...] = ()
 
 
 class Staged(Value):
@@ -87,6 +88,7 @@ class Rebased(Value):
     head: int | None = None
     expected: int | None = None
     redo: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Undone(Value):

@@ -16,6 +16,7 @@ from temporalio.worker import Worker
 from catalog import open_catalog
 from catalog.base import BranchCatalog
 from catalog.file_io import prove_warehouse
+from checks.base import Auditor
 from checks.soda import SodaAuditor
 from wap.activities import Activities, SparkPorts
 from wap.attempts import AttemptInterceptor
@@ -60,6 +61,11 @@ def open_ports(project: Project) -> Iterator[Ports]:
         ledger.close()
 
 
+def auditor_of(project: Project) -> Auditor:
+    """What evaluates the project's contracts."""
+    return SodaAuditor(sample_rows=project.audit.sample_rows)
+
+
 @contextmanager
 def open_activities(project: Project) -> Iterator[Activities]:
     """The steps of a project over its configured adapters."""
@@ -77,7 +83,7 @@ def open_activities(project: Project) -> Iterator[Activities]:
             spark=SparkPorts(
                 SparkEngine(spark, arrow), partial(spark_relation, spark=spark), spark
             ),
-            auditor=SodaAuditor(sample_rows=project.audit.sample_rows),
+            auditor=auditor_of(project),
             lineage=open_lineage(project.lineage, project.root),
             home=open_home(project),
             memory_limit=project.audit.memory,

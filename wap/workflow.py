@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         data_queue,
     )
     from wap.saga import Saga, uninterrupted
-    from wap.steps import Audited, Resolved, RunRef, Staged, Steps, Undone
+    from wap.steps import Audited, Opened, Rebased, Resolved, RunRef, Staged, Steps, Undone
 
 #: Main may move under a run so often before it gives up: each time it is audited once more.
 MAX_REBASES = 50
@@ -65,6 +65,7 @@ class WriteAuditPublish:
         self._result: RunResult | None = None
         self._published: SnapshotMove | None = None
         self._undo_failures: dict[str, Exception] = {}
+        self._warnings: dict[str, None] = {}
         self._bytes_written = 0
         self._status = ""
 
@@ -140,7 +141,8 @@ class WriteAuditPublish:
 
     async def _write_audit_publish(self) -> RunResult:
         self._saga.undo_with("drop_branch", self._drop_branch)
-        await self._step(Steps.open_branch)
+        opened: Opened = await self._step(Steps.open_branch)
+        self._warnings.update(dict.fromkeys(opened.warnings))
         staged: Staged = await self._step(Steps.stage, limit=failures.LONG, moves_rows=True)
         self._rows = staged.rows
         self._bytes_written += staged.bytes
@@ -155,9 +157,10 @@ class WriteAuditPublish:
             await self._step(Steps.seal, audited)
             if await self._publish(audited):
                 return self._conclude(Ending.PUBLISHED)
-            rebased = await self._step(Steps.rebase)
+            rebased: Rebased = await self._step(Steps.rebase)
             if rebased.redo is not None:
                 raise _RedoError(rebased.redo)
+            self._warnings.update(dict.fromkeys(rebased.warnings))
         raise _RedoError(f"main moved {MAX_REBASES} times while this run was audited")
 
     async def _publish(self, audited: Audited) -> bool:
@@ -231,6 +234,7 @@ class WriteAuditPublish:
             snapshot=move,
             checks=self._checks,
             seconds=(workflow.now() - workflow.info().start_time).total_seconds(),
+            warnings=tuple(self._warnings),
             incomplete=tuple(
                 f"{name}: {failures.describe(exc)}" for name, exc in self._undo_failures.items()
             ),

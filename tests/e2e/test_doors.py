@@ -5,8 +5,12 @@ import os
 import signal
 import sqlite3
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
+
+from tests.e2e.conftest import CONTRACT
 
 
 @pytest.fixture
@@ -46,6 +50,45 @@ def test_verify_names_damaged_evidence(loaded):
     proof = json.loads(loaded.wap("verify", "--json").stdout)
     assert proof["ok"] is False
     assert "evidence" in proof["tables"][0]["unsealed"][0]["reason"]
+
+
+def test_a_published_run_is_audited_again_and_differs_once_its_rows_do(loaded):
+    run_id = json.loads(loaded.wap("status", "--json").stdout)["runs"][0]["result"]["run_id"]
+    same = loaded.wap("reaudit", run_id, "--json")
+    assert same.returncode == 0, same.stderr
+    found = json.loads(same.stdout)
+    assert found["digest"] == found["sealed_digest"]
+    assert "EQUAL" in loaded.wap("reaudit", run_id).stdout
+    (data,) = (loaded.root / "warehouse" / f for f in loaded.data_files())
+    rows = pq.read_table(data)
+    twice = pa.array([0, 0, *range(2, 10)], rows.schema.field("id").type)
+    pq.write_table(rows.set_column(0, rows.schema.field(0), twice), data)
+    other = loaded.wap("reaudit", run_id)
+    assert other.returncode == 1
+    assert "again:  failed: 1 of 10 rows" in other.stdout
+    gone = loaded.wap("reaudit", "orders-20260101-000000-00000000")
+    assert gone.returncode == 2
+    assert "latest:" in gone.stderr
+
+
+def test_a_proposed_contract_is_tried_on_what_was_published(loaded):
+    loaded.orders("orders-2.csv", range(10, 20))
+    loaded.result("orders")
+    files = loaded.files()
+    new = loaded.write("new.yml", CONTRACT.replace("valid_min: 0", "valid_max: 12"))
+    tried = loaded.wap("audit", "--contract", str(new), "--last", "30", "orders", "--json")
+    assert tried.returncode == 1, tried.stderr
+    assert tried.stderr.splitlines()[0].startswith("audit 1 of 2: ")
+    trials = json.loads(tried.stdout)["trials"]
+    assert [t["verdict"] for t in trials] == ["blocks", "passes"]
+    assert {row["customer"] for row in trials[0]["bad"][0]["sample"]} == {"•••"}
+    said = loaded.wap("audit", "--contract", str(new)).stdout
+    assert "would have blocked 1 of 2 published runs" in said
+    assert "row: id=13" in said.replace("id=12, amount=12.50", "")
+    old = str(loaded.root / "contracts" / "orders.yml")
+    assert loaded.wap("audit", "--contract", old).returncode == 0
+    assert loaded.wap("audit", "--contract", old, "shop.other").returncode == 2
+    assert loaded.files() == files
 
 
 def test_rollback_goes_to_the_sealed_snapshot_before(loaded):

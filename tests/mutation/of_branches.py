@@ -234,20 +234,20 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _coverage(
         "a seal with a fact missing",
-        "except (UnsealedError, ValueError):\n        return False",
-        "except (UnsealedError, ValueError):\n        return True",
+        'return Gap(seal, "seal", "it calls itself a seal and lacks a seal\'s facts")',
+        "return None",
         "test_a_seal_with_a_fact_missing_or_odd",
     ),
     _coverage(
         "a seal about another snapshot",
-        "and below.id == seal.parent_id == facts.audited",
-        "and below.id == seal.parent_id",
+        "below.id == seal.parent_id == facts.audited",
+        "below.id == seal.parent_id",
         "test_a_seal_about_another_snapshot",
     ),
     _coverage(
         "a seal that stands elsewhere",
-        "and below.id == seal.parent_id == facts.audited",
-        "and below.id == facts.audited",
+        "below.id == seal.parent_id == facts.audited",
+        "below.id == facts.audited",
         f"{_UNIT}_guard_coverage.py::test_a_seal_that_stands_elsewhere",
     ),
     _coverage(
@@ -264,8 +264,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _coverage(
         "a seal that shows other files",
-        "        and shows_same(seal.id, below.id)\n",
-        "",
+        "if not shows_same(seal.id, below.id):",
+        "if False:",
         "test_a_seal_that_shows_other_files",
     ),
     _coverage(
@@ -300,7 +300,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _coverage(
         "a broken seal that covers",
-        "            if covering is None:\n                bare.append(snapshot)\n",
+        "            if broken is not None:\n                bare.append(broken)\n",
         "",
         "test_a_seal_about_another_snapshot",
     ),

@@ -31,6 +31,12 @@ GUARDS: tuple[Guard, ...] = (
         f"{_TESTS}::test_properties_that_changed_on_main_are_not_lost",
     ),
     _runs(
+        "a main that a failed run got into",
+        "        check_main(visible, audited)\n",
+        "        pass\n",
+        f"{_BEHAVIORS}_taint.py::test_a_head_over_what_a_failed_run_left_on_main[nessie]",
+    ),
+    _runs(
         "columns of two runs told apart by ids",
         "    if own == current:\n",
         "    if own.schema_id == current.schema_id:\n",

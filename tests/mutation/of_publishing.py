@@ -19,6 +19,9 @@ _rest = guards_of("catalog/rest.py", f"{_UNIT}_iceberg_rest.py")
 _rest_names = guards_of("catalog/iceberg_rest.py", f"{_UNIT}_iceberg_rest.py")
 _unstaging = guards_of("catalog/unstaging.py", "tests/integration/test_rest.py")
 _proof = guards_of("catalog/proof.py", f"{_BEHAVIORS}_guards.py")
+_TAINT = f"{_BEHAVIORS}_taint.py"
+_coverage = guards_of("catalog/coverage.py", _TAINT)
+_memory = guards_of("catalog/memory.py", _TAINT)
 _sealing = guards_of("catalog/sealing.py", f"{_BEHAVIORS}_guards.py")
 _LESS = "test_no_audited_head_from_less"
 _TOLD = "told = (facts.run_id, facts.audited, facts.report_digest)"
@@ -68,8 +71,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _refs(
         "a seal with one fact",
-        "return all(summary",
-        "return any(summary",
+        "told = all(summary",
+        "told = any(summary",
         "test_a_seal_without_a_fact_is_none",
     ),
     _refs(
@@ -348,6 +351,36 @@ GUARDS: tuple[Guard, ...] = (
         "if chain is None or chain.base != expected:",
         "if chain is None:",
         "test_a_branch_without_a_root[sqlite]",
+    ),
+    _proof(
+        "a second change of the run",
+        'if "seal" in roles[1:] or sum(role in changes for role in roles) > 1:',
+        'if "seal" in roles[1:]:',
+        f"{_TAINT}::test_two_changes_of_one_run_of_which_the_audit_saw_one_as_the_batch[sqlite]",
+    ),
+    _proof(
+        "a seal below the seal",
+        'if "seal" in roles[1:] or sum(role in changes for role in roles) > 1:',
+        "if sum(role in changes for role in roles) > 1:",
+        f"{_UNIT}_guard_proof.py::test_a_run_has_one_change_and_one_seal",
+    ),
+    _coverage(
+        "a main that somebody else wrote to",
+        'if sealed_only or gap.kind != "foreign"]',
+        'if gap.kind != "foreign"]',
+        f"{_TAINT}::test_rows_of_another_writer_are_built_on_or_not_as_the_run_says[sqlite]",
+    ),
+    _publish(
+        "a main that a failed run got into",
+        "    check_main(table, audited)\n",
+        "",
+        f"{_TAINT}::test_a_head_over_what_a_failed_run_left_on_main[sqlite]",
+    ),
+    _memory(
+        "a main that a failed run got into, in memory",
+        "        check_ground(log, where=where, sealed_only=audited.sealed_only)\n",
+        "",
+        f"{_TAINT}::test_a_head_over_what_a_failed_run_left_on_main[memory]",
     ),
     _proof(
         "columns that changed under the run",

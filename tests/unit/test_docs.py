@@ -28,11 +28,13 @@ from wap.cli.live import result_json
 from wap.cli.show import _branch_json
 from wap.diff import TableDiff
 from wap.doctor import Finding
-from wap.history import TableProof
 from wap.model import Build, Ending, ExitCode, RunResult
 from wap.pipeline import parse_pipeline
+from wap.proposed import Proposal
+from wap.reaudit import Reaudit
 from wap.settings import Settings
 from wap.status import Overview
+from wap.verifying import FORMAT, TableProof
 from wap.versions import VersionInfo
 
 ROOT = Path(__file__).parents[2]
@@ -321,7 +323,14 @@ def test_status_sample_is_an_overview():
 def test_verify_sample_holds_proofs():
     sample = samples()["verify"]
     proofs = [TableProof.model_validate(t).model_dump(mode="json") for t in sample["tables"]]
-    assert shape({"ok": False, "tables": proofs}) == shape(sample)
+    assert sample["format"] == FORMAT
+    assert shape({"format": FORMAT, "ok": False, "tables": proofs}) == shape(sample)
+
+
+@pytest.mark.parametrize(("name", "model"), [("audit", Proposal), ("reaudit", Reaudit)])
+def test_samples_of_one_document_each(name, model):
+    sample = samples()[name]
+    assert shape(model.model_validate(sample).model_dump(mode="json")) == shape(sample)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,16 @@ def test_failed_audit_is_an_ending_not_an_exception(saga):
     assert result.exit_code is ExitCode.REJECTED
 
 
+def test_what_main_holds_that_nobody_sealed_is_said_once(saga):
+    world = World(said=("main holds 7",))
+    world.during["audit"] = lambda: (
+        setattr(world, "main", 9) if "rebase" not in world.calls else None
+    )
+    result, _ = saga(world)
+    assert "rebase" in world.calls
+    assert result.warnings == ("main holds 7", "and more")
+
+
 @pytest.mark.parametrize("step", ["resolve", "stage"])
 def test_batch_that_does_not_fit_is_rejected(saga, step):
     world = World(refuse_in=step)

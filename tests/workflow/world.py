@@ -35,6 +35,7 @@ class World(Steps):
     refuse_in: str | None = None
     nothing_new: bool = False
     redo_once: bool = False
+    said: tuple[str, ...] = ()
     #: step → (when, error type, how often); when is "before" or "after" its effect.
     faults: dict[str, list[tuple[str, str, int]]] = field(default_factory=dict)
     #: called inside a step, before its effect.
@@ -83,7 +84,7 @@ class World(Steps):
         if self.branch is None:
             self.branch = (self.main, self.main)
         self._fault("open_branch", "after")
-        return Opened(expected=self.branch[0], head=self.branch[1])
+        return Opened(expected=self.branch[0], head=self.branch[1], warnings=self.said)
 
     @_step
     def stage(self, run: RunRef) -> Staged:
@@ -143,7 +144,8 @@ class World(Steps):
             return Rebased(redo="it was a replace")
         self.branch = (self.main, self._new())
         self._fault("rebase", "after")
-        return Rebased(head=self.branch[1], expected=self.branch[0])
+        more = (*self.said, "and more") if self.said else ()
+        return Rebased(head=self.branch[1], expected=self.branch[0], warnings=more)
 
     @_step
     def drop_branch(self, run: RunRef) -> Undone:

@@ -15,7 +15,13 @@ from checks.errors import ChecksError, ContractError
 from wap.cli import commands
 from wap.cli.app import complain, messages
 from wap.cli.run import run
-from wap.errors import ConfigError, QueryError, RunNotFoundError, WapError
+from wap.errors import (
+    ConfigError,
+    NotRepeatableError,
+    QueryError,
+    RunNotFoundError,
+    WapError,
+)
 from wap.model import ExitCode
 
 _DENIED = "give this user write access to the project's folder: .wap, warehouse, reports, lineage"
@@ -63,8 +69,8 @@ def _call(door: Callable[..., object]) -> int:
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(bool(exc.code))
     except (
-        CatalogConfigError, ConfigError, ContractError, NotInstalledError, QueryError,
-        RunNotFoundError,
+        CatalogConfigError, ConfigError, ContractError, NotInstalledError, NotRepeatableError,
+        QueryError, RunNotFoundError,
     ) as exc:  # fmt: skip
         complain(exc)
         return ExitCode.USAGE

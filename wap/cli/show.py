@@ -1,4 +1,4 @@
-"""Commands that look: status, report, branches, diff, query, verify. None changes anything."""
+"""Commands that look: status, report, branches, diff, query. None changes anything."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def status(
     if as_json:
         print_json(seen.model_dump(mode="json"))
         return
-    tables = _grid("table", "snapshot", "rows", "published", "freshness")
+    tables = grid_of("table", "snapshot", "rows", "published", "freshness")
     for t in seen.tables:
         style = "red" if t.late else ""
         when = f"{t.published_at:%Y-%m-%d %H:%M}" if t.published_at else "never"
@@ -39,7 +39,7 @@ def status(
             t.table, str(t.snapshot or "-"), f"{t.rows:,}", when, Text(t.freshness, style)
         )
     console.print(tables)
-    runs = _grid("run", "ending", "published", "seconds")
+    runs = grid_of("run", "ending", "published", "seconds")
     for column in runs.columns:
         column.no_wrap = True  # the run's id is copied into `wap report`: the reason gives way
     runs.add_column("reason")
@@ -80,7 +80,7 @@ def branches(project: ProjectOption = Path(), as_json: JsonOption = False) -> No
     if as_json:
         print_json([_branch_json(b) for b in found])
         return
-    grid = _grid("branch", "table", "head", "base", "main", "since")
+    grid = grid_of("branch", "table", "head", "base", "main", "since")
     for b in found:
         since = f"{b.created_at:%Y-%m-%d %H:%M}" if b.created_at else "-"
         grid.add_row(
@@ -160,7 +160,7 @@ def query(
     if as_json:
         print_json(table.to_pylist())
         return
-    grid = _grid(*table.column_names)
+    grid = grid_of(*table.column_names)
     for row in table.to_pylist():
         grid.add_row(*(Text("null", "dim") if v is None else Text(str(v)) for v in row.values()))
     console.print(grid)
@@ -168,45 +168,8 @@ def query(
         console.print(f"only the first {limit} rows are shown (--limit 0 shows all)", style="dim")
 
 
-@app.command()
-def verify(
-    tables: Annotated[list[str] | None, typer.Argument(help="Tables; all by default.")] = None,
-    project: ProjectOption = Path(),
-    as_json: JsonOption = False,
-) -> None:
-    """What is published without a passing audit? Names every such snapshot of main."""
-    from catalog.refs import TableName  # noqa: PLC0415 - see the package's docstring
-    from wap.history import verify as prove  # noqa: PLC0415 - see above
-    from wap.worker import open_ports  # noqa: PLC0415 - see above
-
-    with open_ports(open_project(project)) as ports:
-        proofs = prove(ports.catalog, [TableName.parse(t) for t in tables or []])
-    ok = not any(p.unsealed for p in proofs)
-    if as_json:
-        print_json({"ok": ok, "tables": [p.model_dump(mode="json") for p in proofs]})
-    else:
-        _print_proofs(proofs)
-    raise typer.Exit(0 if ok else 1)
-
-
-def _print_proofs(proofs: Any) -> None:
-    grid = _grid("", "table", "snapshots", "sealed", "not covered by a seal")
-    for p in proofs:
-        bad = "\n".join(
-            f"{u.snapshot} ({u.operation}, {u.committed_at:%Y-%m-%d %H:%M}): {u.reason}"
-            for u in p.unsealed
-        )
-        mark = Text("✘", "red") if p.unsealed else Text("✔", "green")
-        grid.add_row(mark, p.table, str(p.snapshots), str(p.sealed), Text(bad or "none"))
-    console.print(grid if proofs else "nothing is published yet")
-    if any(p.unsealed for p in proofs):
-        console.print(
-            "somebody wrote to main past the gate; `wap rollback` goes back to a sealed snapshot",
-            style="yellow",
-        )
-
-
-def _grid(*titles: str) -> Table:
+def grid_of(*titles: str) -> Table:
+    """A table without lines, its titles dim."""
     grid = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2))
     for title in titles:
         grid.add_column(title, overflow="fold")

@@ -89,11 +89,16 @@ def facts_of(
     }
     if run["facts"] is None:
         return _unfinished(run).model_copy(update=details)
+    # The columns are what people's SQL sees, so they are what is told, and what is verified.
+    columns = {name: run[name] for name in ("report_digest", "contract_digest")}
     try:
-        return RunFacts.model_validate_json(run["facts"]).model_copy(update=details)
-    except ValidationError as exc:
+        facts = RunFacts.model_validate_json(run["facts"])
+        told = facts.result.model_copy(update={"ending": Ending(run["ending"])})
+        return facts.model_copy(update={**columns, **details, "result": told})
+    except ValueError as exc:
+        fields = exc.error_count() if isinstance(exc, ValidationError) else 1
         raise LedgerError(
-            f"run {run['run_id']} cannot be read: {exc.error_count()} fields do not fit",
+            f"run {run['run_id']} cannot be read: {fields} fields do not fit",
             hint="the ledger was written by another version; rebuild it from the seals",
         ) from exc
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from catalog.base import BranchCatalog, Staging
@@ -11,7 +12,7 @@ from catalog.refs import TableName
 from checks.base import Relation
 from checks.spark import SparkConnection
 from wap.errors import EngineUnavailableError, RelationError
-from wap.relations import check_readable, connect, published_scan, scans_of
+from wap.relations import check_readable, connect, published_snapshot, scans_of
 from wap.spark.scratch import CATALOG, delete_leftovers, scratch, session_conf
 from wap.spark.session import Spark, translated
 from wap.spark.types import spark_schema
@@ -29,6 +30,7 @@ def spark_relation(
     masked: frozenset[str] = frozenset(),
     keys: Sequence[str] = (),
     memory_limit: str = "400MB",
+    at: datetime | None = None,
 ) -> Iterator[Relation]:
     """What an audit on Spark looks at; see :func:`wap.relations.audit_relation`.
 
@@ -44,11 +46,12 @@ def spark_relation(
     table, own = staging.table, scans_of(catalog, staging)
     # The schema of a contract is one word to DuckDB, so it is one to Spark.
     named = {(".".join(table.namespace), name): scan for name, scan in own.items()}
-    for other in neighbours:
+    pinned = {other: published_snapshot(catalog, other) for other in neighbours}
+    for other, snapshot in pinned.items():
         name = (".".join(other.namespace), other.name)
         if name in named:
             raise RelationError(f"a table {other.name} already exists here", where=str(other))
-        named[name] = published_scan(catalog, other)
+        named[name] = catalog.scan(other, snapshot)
     with connect(temp_directory=temp_directory, memory_limit=memory_limit) as con:
         for name, scan in named.items():
             spark_schema(scan.schema)
@@ -72,6 +75,8 @@ def spark_relation(
             rows={name: scan.rows for name, scan in own.items()},
             masked=masked,
             keys=tuple(keys),
+            neighbours={str(other): snapshot for other, snapshot in pinned.items()},
+            at=at,
         )
         # Whoever audited took it for an error of a check, which would be a verdict.
         if connection.lost:

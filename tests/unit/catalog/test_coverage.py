@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from catalog.coverage import uncovered
+from catalog.coverage import gaps
 from catalog.refs import Seal, Snapshot, TableName
 
 TABLE = TableName.parse("ns.t")
@@ -25,7 +25,7 @@ def seal(number: int, run: str, audited: int | None = None) -> Snapshot:
 
 
 def names(log: list[Snapshot], *, same: bool = True) -> list[int]:
-    return [s.id for s in uncovered(log[::-1], lambda _a, _b: same)]
+    return [g.snapshot.id for g in gaps(log[::-1], lambda _a, _b: same)]
 
 
 BOOT = snap(1, "bootstrap")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from catalog.coverage import uncovered
+from catalog.coverage import gaps
 from catalog.refs import Seal, Snapshot, TableName
 
 
@@ -20,7 +20,7 @@ SEAL = replace(snap(3), summary=Seal("a", 2, "c", "d", "s").to_summary())
 
 
 def names(*log: Snapshot) -> list[int]:
-    return [s.id for s in uncovered(log[::-1], lambda _a, _b: True)]
+    return [g.snapshot.id for g in gaps(log[::-1], lambda _a, _b: True)]
 
 
 def test_a_whole_run_is_covered():

@@ -8,8 +8,8 @@ import pytest
 from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
-from catalog import AuditedHead, Branch, Seal, TableName
-from catalog.proof import is_about
+from catalog import AuditedHead, Branch, Seal, TableName, UnsealedError
+from catalog.proof import check_one_change, is_about
 
 FACTS = Seal("r", 7, "c", "d", "s").to_summary()
 CHECKS = frozenset({"flights: no duplicates"})
@@ -45,3 +45,11 @@ def test_a_seal_is_about_one_run_head_and_report(other):
 )
 def test_what_is_no_seal_is_about_nothing(odd):
     assert not is_about(snapshot({**FACTS, **odd}), AUDITED)
+
+
+def test_a_run_has_one_change_and_one_seal():
+    for roles in (["seal", "stage", "open"], ["seal", "rebase"], ["seal", "open"]):
+        check_one_change(roles, AUDITED)
+    for roles in (["seal", "stage", "seal", "open"], ["seal", "stage", "rebase"]):
+        with pytest.raises(UnsealedError, match="one change"):
+            check_one_change(roles, AUDITED)

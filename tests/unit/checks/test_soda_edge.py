@@ -7,6 +7,7 @@ import logging.config
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import duckdb
 import pytest
@@ -101,6 +102,13 @@ def test_an_engine_error_is_among_the_errors(connection):
     verdict = soda_edge.verify(connection, "lake", {**GOOD, "dataset": "lake/main/absent"})
     assert verdict.status == "ERROR"
     assert any("absent" in e for e in verdict.errors)
+
+
+def test_an_age_is_taken_from_the_time_we_name(connection):
+    at = datetime(2020, 1, 1, 15, tzinfo=UTC)
+    verdict = soda_edge.verify(connection, "lake", GOOD, at)
+    (age,) = [f.value for f in verdict.findings if f.newest is not None]
+    assert age == 3, "hours after the newest row"
 
 
 def test_with_logs_as_they_are_soda_is_heard(logs_as_they_were):

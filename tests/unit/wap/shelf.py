@@ -130,3 +130,4 @@ class Shelf(BranchCatalog):
         raise UnsupportedError("a shelf is only read")
 
     open_branch = stage = seal = publish = rebase = drop = rollback = made_of = _read_only
+    covered = _read_only

@@ -143,6 +143,13 @@ def test_what_is_published_carries_its_evidence(shop):
     assert snapshot.id == published.snapshot.id
 
 
+def test_a_pipeline_that_refuses_what_others_wrote_says_so_to_publish(shop):
+    pipeline = shop.root / "pipelines/orders.yml"
+    pipeline.write_text(f"{PIPELINE}on_foreign: refuse\n")
+    run = shop.staged("r1")
+    assert shop.steps._head(run, shop.audited(run)).sealed_only
+
+
 def test_a_failing_audit_is_told_as_one(shop):
     shop.orders("2.csv", 3)
     audited = shop.audited(shop.staged("r1"))
