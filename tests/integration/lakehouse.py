@@ -312,5 +312,6 @@ def open_lakehouse(root: Path, place: Place, spark: Spark) -> Iterator[Lakehouse
         (root / "contracts" / f"{engine}.yml").write_text(_CONTRACT.format(engine=engine))
     with open_activities(load_project(root, place.settings)) as steps:
         assert isinstance(steps.engine, ArrowEngine)
-        shared = SparkPorts(SparkEngine(spark, steps.engine), partial(spark_relation, spark=spark))
+        engine = SparkEngine(spark, steps.engine)
+        shared = SparkPorts(engine, partial(spark_relation, spark=spark), spark)
         yield Lakehouse(replace(steps, spark=shared), place, spark, {})
