@@ -24,6 +24,7 @@ from tests.mutation import (
     of_checks,
     of_contracts,
     of_nessie,
+    of_provenance,
     of_publishing,
     of_wap,
 )
@@ -42,6 +43,7 @@ GUARDS = (
     *of_checks.GUARDS,
     *of_contracts.GUARDS,
     *of_wap.GUARDS,
+    *of_provenance.GUARDS,
 )
 
 #: A broken guard must be missed by an assertion. These say that the mutant itself is nonsense.
