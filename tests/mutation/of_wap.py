@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutation.guard import Guard, guards_of
 
 _STEPS = "tests/unit/wap/test_guard_steps.py"
+_KEYED = "tests/unit/wap/test_guard_keyed.py"
 _EVIDENCE = "tests/unit/wap/test_guard_evidence.py"
 
 _workflow = guards_of("wap/workflow.py", "tests/workflow/test_saga.py")
@@ -18,6 +19,10 @@ _PROVENANCE = "tests/behaviors/test_provenance.py"
 _verifying = guards_of("wap/verifying.py", _PROVENANCE)
 _reaudit = guards_of("wap/reaudit.py", _PROVENANCE)
 _past = guards_of("wap/past.py", _PROVENANCE)
+_batch = guards_of("wap/keyed/batch.py", "tests/behaviors/test_engine_merge.py")
+_published = guards_of("wap/keyed/published.py", "tests/behaviors/test_engine_merge.py")
+_merge = guards_of("wap/keyed/merge.py", "tests/behaviors/test_engine_merge.py")
+_history = guards_of("wap/keyed/history.py", "tests/behaviors/test_engine_history.py")
 _evidence = guards_of("wap/evidence.py", _EVIDENCE)
 _declared = guards_of("wap/declared.py", "tests/unit/wap/test_declared.py")
 _relations = guards_of("wap/relations.py", "tests/behaviors/test_reading.py")
@@ -413,6 +418,48 @@ GUARDS: tuple[Guard, ...] = (
         'sealed_only=self._pinned(run).pipeline.on_foreign == "refuse",',
         "",
         "test_a_pipeline_that_refuses_what_others_wrote_says_so_to_publish",
+    ),
+    _activities(
+        "rows that have met another main by key",
+        "if pinned.pipeline.write.keyed:",
+        "if False:",
+        f"{_KEYED}::test_an_overtaken_batch_meets_the_new_main_before_it_is_published",
+    ),
+    _writing(
+        "rows that gave way to others of their key, and that nobody counts",
+        "deduplicated=by_key.deduplicated,",
+        "deduplicated=0,",
+        f"{_KEYED}::test_a_step_that_is_tried_again_behind_its_commit_finds_its_books",
+    ),
+    _batch(
+        "rows without their key",
+        "if problems:",
+        "if False:",
+        "test_null_keys_are_refused_with_their_number",
+    ),
+    _batch(
+        "one of several rows with one key, taken by chance",
+        "self._refuse_ambiguous(by)",
+        "pass",
+        "test_rows_that_differ_under_one_key_are_refused_with_the_key",
+    ),
+    _published(
+        "a key that is published twice",
+        "if total:",
+        "if False:",
+        "test_a_key_that_is_published_twice_is_refused",
+    ),
+    _merge(
+        "a late row in place of a later one",
+        "CASE WHEN {late} THEN 'late' WHEN b.d",
+        "CASE WHEN b.d",
+        "test_merge_is_what_a_dictionary_does[seq]",
+    ),
+    _history(
+        "a version that begins before what was there, for a clock that went back",
+        "f\"greatest({now}, {', '.join(latest)})\"",
+        "now",
+        "test_a_clock_that_went_back_does_not_reorder_versions",
     ),
     _evidence(
         "a file that was changed",
