@@ -15,7 +15,9 @@ from checks.report import CheckResult, Outcome, Report
 from checks.story import ENDINGS, OUTCOMES, Story, verdict
 
 #: Where a row that was read can go; together they are the rows read.
-PARTS = ("staged", "quarantined", "deduplicated", "discarded")
+PARTS = ("staged", "quarantined", "deduplicated", "discarded", "unchanged", "deleted")
+#: These are told of by runs that write by key, and only there worth a word.
+BY_KEY = ("unchanged", "deleted")
 #: Width of the page's bars, in their own units.
 WIDTH = 1000.0
 
@@ -57,6 +59,8 @@ def _books(rows: dict[str, int]) -> Sequence[Span]:
     total = sum(max(rows.get(part, 0), 0) for part in PARTS)
     spans, start = [], 0.0
     for part in PARTS:
+        if part in BY_KEY and not rows.get(part):
+            continue
         width = rows.get(part, 0) * WIDTH / total if total else 0.0
         spans.append(Span(part, start, width, f"{rows.get(part, 0):,}"))
         start += width

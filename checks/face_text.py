@@ -9,6 +9,7 @@ from checks.showing import duration, ordered, rows, visible
 from checks.story import ENDINGS, OUTCOMES, Story, verdict
 
 _BOOKS = ("read", "staged", "quarantined", "deduplicated", "discarded", "published")
+_BY_KEY = ("inserted", "updated", "unchanged", "deleted")
 
 
 def text_of(report: Report | None, story: Story | None) -> str:
@@ -24,7 +25,8 @@ def _run(story: Story) -> Iterator[str]:
     yield f"  consumers saw  {_seen(story.before)}"
     same = "the same" if story.unchanged else _seen(story.after)
     yield f"  and see now    {same}"
-    books = ", ".join(f"{story.rows[k]:,} {k}" for k in _BOOKS if k in story.rows)
+    told = [k for k in _BOOKS if k in story.rows] + [k for k in _BY_KEY if story.rows.get(k)]
+    books = ", ".join(f"{story.rows[k]:,} {k}" for k in told)
     if books:
         yield f"  rows           {books}"
     yield f"  took           {duration(story.seconds)}"

@@ -15,7 +15,7 @@ FIT = "wap:fit"
 REQUIRED = frozenset({SCHEMA, ROWS})
 
 _LINES = 12
-_PARTS = ("staged", "quarantined", "deduplicated", "discarded")
+_PARTS = ("staged", "unchanged", "deleted", "quarantined", "deduplicated", "discarded")
 
 
 def schema_check(expected: Mapping[str, str], actual: Mapping[str, str]) -> CheckResult:
@@ -49,6 +49,8 @@ def reconcile_check(
     discarded: int,
     counted: int,
     *,
+    unchanged: int = 0,
+    deleted: int = 0,
     candidate: int | None = None,
     expected_candidate: int | None = None,
 ) -> CheckResult:
@@ -61,21 +63,24 @@ def reconcile_check(
         deduplicated: rows whose key was there already.
         discarded: rows left out by a stated rule.
         counted: rows of this run counted in the table.
+        unchanged: rows that say what the table says already.
+        deleted: rows that deleted a published one.
         candidate: rows of the whole candidate, counted in the table.
         expected_candidate: rows it must have: what was published, less what is replaced, and
             what was staged.
     """
+    parts = (staged, unchanged, deleted, quarantined, deduplicated, discarded)
     pairs = [
-        (read, staged + quarantined + deduplicated + discarded, "rows read", "accounted for"),
+        (read, sum(parts), "rows read", "accounted for"),
         (staged, counted, "rows staged", "in the table"),
     ]
     if candidate is not None and expected_candidate is not None:
         pairs.append((expected_candidate, candidate, "rows to be in the candidate", "are there"))
     lines = [f"{a:,} {what}, {b:,} {is_}: {_gap(a, b)}" for a, b, what, is_ in pairs if a != b]
-    if min(read, staged, quarantined, deduplicated, discarded, counted) < 0:
+    if min(read, *parts, counted) < 0:
         lines.append("a count is negative")
     off = sum(abs(a - b) for a, b, _, _ in pairs)
-    books = _books(staged, quarantined, deduplicated, discarded)
+    books = _books(*parts)
     return CheckResult(
         name=ROWS,
         relation="",

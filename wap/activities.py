@@ -230,6 +230,8 @@ class Activities(Steps):
         pinned = self._pinned(run)
         if was_done(self._source(run, pinned), self.catalog, _table(pinned), pinned.plan):
             return Rebased(redo="another run published the same input")
+        if pinned.pipeline.write.keyed:
+            return Rebased(redo="the batch has met the rows of another main by key")
         try:
             staging = self.catalog.rebase(_branch(run), _table(pinned))
         except RebaseRefusedError as exc:

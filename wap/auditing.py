@@ -127,6 +127,8 @@ def own_checks(
             quarantined=rows.quarantined,
             deduplicated=rows.deduplicated,
             discarded=rows.discarded,
+            unchanged=rows.unchanged,
+            deleted=rows.deleted,
             counted=-1 if books.counted is None else books.counted,
             candidate=books.candidate,
             expected_candidate=books.expected_candidate,

@@ -38,30 +38,40 @@ class ExitCode(IntEnum):
 class Rows(Value):
     """The books of one run (law 6), in rows.
 
-    ``read == staged + quarantined + deduplicated + discarded`` must hold before a publish.
+    ``read == staged + unchanged + deleted + quarantined + deduplicated + discarded`` must hold
+    before a publish.
 
     Attributes:
         read: records in the source, malformed ones included, counted at the source.
         staged: rows in the files this run adds, counted in the table.
         quarantined: rows kept aside with file, line and reason.
+        unchanged: rows that made no new one: the table says the same already; deletes of keys
+            that it does not have are among them.
+        deleted: rows that deleted a published row, or ended its validity.
         deduplicated: rows left out because their key was there already.
-        discarded: rows left out by a stated rule (outside the data interval).
+        discarded: rows left out by a stated rule (outside the data interval, late).
         kept: rows of replaced files that were carried over; not part of the batch.
         published: rows of the batch that consumers see because of this run.
+        inserted, updated: of the rows staged by key, those whose key was new, and the others.
     """
 
     read: int = 0
     staged: int = 0
+    unchanged: int = 0
+    deleted: int = 0
     quarantined: int = 0
     deduplicated: int = 0
     discarded: int = 0
     kept: int = 0
     published: int = 0
+    inserted: int = 0
+    updated: int = 0
 
     @property
     def balanced(self) -> bool:
         """Whether every row read is accounted for."""
-        return self.read == self.staged + self.quarantined + self.deduplicated + self.discarded
+        applied = self.staged + self.unchanged + self.deleted
+        return self.read == applied + self.quarantined + self.deduplicated + self.discarded
 
 
 class SnapshotMove(Value):

@@ -24,14 +24,41 @@ _TRANSFORM = re.compile(
 )
 
 
+class Marker(Section):
+    """Which rows of a batch are none, but say that the row with their key is gone."""
+
+    column: str
+    """A column of the input; the table does not have it."""
+    values: list[bool | int | str] = Field(min_length=1)
+    """Its values that delete, all of one type; another value, or null, does not."""
+
+    @field_validator("values")
+    @classmethod
+    def _one_type(cls, value: list[bool | int | str]) -> list[bool | int | str]:
+        if len({type(v) for v in value}) > 1:
+            msg = "the values are of several types; write them all as texts, numbers or booleans"
+            raise ValueError(msg)
+        return value
+
+
 class Write(Section):
     """How the batch changes the table."""
 
     mode: Literal["append", "replace", "merge", "history"]
     """`append` adds rows; `replace` puts them in place of all rows, of those that match `where`,
-    or of the run's data interval on `interval`."""
+    or of the run's data interval on `interval`; `merge` puts each in place of the row with its
+    keys, or adds it; `history` adds it as a version, and ends the version before."""
     keys: list[str] = Field(default_factory=list)
     """Columns that identify a row."""
+    deduplicate: bool = False
+    """`append` leaves out rows whose keys are in the table, or in the batch, already."""
+    order_by: str | None = None
+    """Which of several rows with the same keys is the later one; for `history` also the time from
+    which a version is valid. Without it such rows are refused, unless they are equal."""
+    delete: Marker | None = None
+    """Rows of `merge` and `history` that delete."""
+    recorded: bool = False
+    """`history` keeps both time axes: also when a version was recorded, and when superseded."""
     where: str | None = None
     """Iceberg row filter of what `replace` replaces, `carrier = 'AA'`."""
     interval: str | None = None
@@ -54,8 +81,7 @@ class Write(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Write:
-        if self.mode in ("merge", "history"):
-            msg = f"write mode {self.mode} is not available yet; use append or replace"
+        if msg := self._misplaced():
             raise ValueError(msg)
         if self.where is not None and self.mode != "replace":
             msg = "where belongs to write mode replace"
@@ -64,6 +90,33 @@ class Write(Section):
             msg = "replace either where a filter matches or a data interval, not both"
             raise ValueError(msg)
         return self
+
+    def _misplaced(self) -> str:  # noqa: PLR0911 - a rule a line
+        """What does not go together about keys; "" when all does."""
+        versioned = self.mode in ("merge", "history")
+        if self.deduplicate and self.mode != "append":
+            return "deduplicate belongs to write mode append"
+        if self.keyed and not self.keys:
+            said = "deduplicate" if self.deduplicate else f"write mode {self.mode}"
+            return f"{said} needs keys: the columns that identify a row"
+        if self.keyed and len(set(self.keys)) < len(self.keys):
+            return "keys names a column twice"
+        if self.order_by is not None and not self.keyed:
+            return "order_by belongs to merge, history, and append with deduplicate"
+        if self.order_by in self.keys and self.order_by is not None:
+            return "order_by orders rows with the same keys, so it cannot be one of them"
+        if self.delete is not None and not versioned:
+            return "delete belongs to write modes merge and history"
+        if self.delete is not None and self.delete.column in (*self.keys, self.order_by):
+            return "the column that marks deletes is not stored, so it cannot be a key or order_by"
+        if self.recorded and self.mode != "history":
+            return "recorded belongs to write mode history"
+        return ""
+
+    @property
+    def keyed(self) -> bool:
+        """Whether rows of the batch meet those of the table by their keys."""
+        return self.mode in ("merge", "history") or self.deduplicate
 
 
 class Schema(Section):
@@ -202,6 +255,8 @@ def _jdbc_problem(source: JdbcSource, pipeline: Pipeline) -> str | None:
     write = pipeline.write
     if pipeline.engine != "spark":
         return "a JDBC source is read by Spark; write engine: spark"
+    if write.keyed:
+        return "what only Spark can read cannot be written by key yet; deliver it as files"
     if write.mode == "append" and source.cursor is None:
         return "write mode append needs source.cursor, else every run would append all rows again"
     if write.mode == "append" and write.interval is not None:

@@ -139,6 +139,11 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         return self.path / "rejects.jsonl"
 
+    @property
+    def scratch(self) -> Path:
+        """Where the stage step lays a batch aside, on this machine; it goes with the folder."""
+        return self.path / "scratch"
+
     def hand_over_rejects(self) -> None:
         """Bring the rows that were set aside to where all workers reach, if there is such a place.
 

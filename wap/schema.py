@@ -16,6 +16,7 @@ from pyiceberg.types import IcebergType, NestedField, PrimitiveType
 
 from wap.complaints import suggestion
 from wap.errors import BatchRefusedError, ConfigError
+from wap.keyed.columns import with_own, without_marker, without_own
 from wap.pipeline import Pipeline, split_transform
 from wap.type_texts import parse_type, type_text
 from wap.types import all_null, from_arrow, schema_of
@@ -42,10 +43,10 @@ def desired_schema(
             cannot do.
     """
     _refuse_lookalikes(inferred.names, pipeline)
-    wanted = _Wanted(pipeline, inferred, published)
+    inferred = without_marker(pipeline, inferred, published)
+    wanted = _Wanted(pipeline, inferred, without_own(pipeline, inferred, published))
     wanted.refuse_differences()
-    fields = wanted.fields()
-    schema = schema_of(fields)
+    schema = with_own(pipeline, schema_of(wanted.fields()), published)
     _check_named_columns(pipeline, schema)
     return schema, tuple(f.name for f in schema.fields if f.name in wanted.found)
 
@@ -205,6 +206,7 @@ def _check_named_columns(pipeline: Pipeline, schema: Schema) -> None:
     said = {
         "schema.required": pipeline.columns.required,
         "write.keys": pipeline.write.keys,
+        "write.order_by": [pipeline.write.order_by] if pipeline.write.order_by else [],
         "write.interval": [pipeline.write.interval] if pipeline.write.interval else [],
         "partitioning": [split_transform(t)[0] for t in pipeline.partitioning],
         "tags": list(pipeline.tags),

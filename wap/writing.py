@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 from pyiceberg.expressions import (
     And,
@@ -16,13 +18,14 @@ from pyiceberg.schema import Schema
 
 from catalog.base import BranchCatalog, Change, Scan, Staging, TableShape
 from wap import attempts
-from wap.engines.base import Engine, Progress, Written
+from wap.engines.base import Engine, Merged, Progress, Written
 from wap.errors import ConfigError
+from wap.keyed.rule import Became, Rule
 from wap.model import InputFact, Rows
 from wap.pipeline import Pipeline, split_transform
 from wap.runs import Books, PinnedPlan, Reject, RunFolder
 from wap.sources.base import Counts, Plan, Source
-from wap.types import to_arrow
+from wap.types import arrow_type, to_arrow
 
 #: So many of the rows that were set aside are shown in the report.
 SHOWN_REJECTS = 20
@@ -71,12 +74,19 @@ def _stage(
     folder: RunFolder,
     number: int,
 ) -> tuple[Staging, Books]:
+    became: Became | None = None
+    replaced: Scan | None
     try:
-        written, counts = _write(pinned.plan, source, engine, staging, pinned.columns)
+        if pinned.pipeline.write.keyed:
+            merged, counts = _merge(pinned, source, engine, catalog, staging, folder)
+            became, written, kept = merged.became, merged.added, merged.kept
+            replaced = Scan(staging.schema, merged.removed, staging.io)
+        else:
+            written, counts = _write(pinned, source, engine, staging)
+            replaced, kept = _replaced(pinned, engine, catalog, staging)
     finally:
         folder.hand_over_rejects()
-    replaced, kept = _replaced(pinned, engine, catalog, staging)
-    books = _books(pinned.plan, written, counts, replaced, kept)
+    books = _books(pinned.plan, written, counts, replaced, kept, became)
     # Before the commit: an attempt that dies behind it must still find its books.
     folder.save_books(number, books)
     change = Change(
@@ -89,8 +99,47 @@ def _stage(
 
 
 def _write(
-    plan: Plan, source: Source, engine: Engine, staging: Staging, columns: tuple[str, ...]
+    pinned: PinnedPlan, source: Source, engine: Engine, staging: Staging
 ) -> tuple[Written, Counts]:
+    schema = _asked_for(pinned, staging)
+    with source.open(pinned.plan, schema, cancelled=attempts.cancelled) as extract:
+        written = engine.write(extract, staging, report=_report(), cancelled=attempts.cancelled)
+        return written, extract.finish()
+
+
+def _merge(
+    pinned: PinnedPlan,
+    source: Source,
+    engine: Engine,
+    catalog: BranchCatalog,
+    staging: Staging,
+    folder: RunFolder,
+) -> tuple[Merged, Counts]:
+    """Let the batch meet the published rows of the snapshot that the branch began at."""
+    rule = Rule.of(pinned.pipeline.write, pinned.started_at)
+    schema = _asked_for(pinned, staging)
+    if rule.marks is not None:
+        schema = schema.append(pa.field(rule.marks.column, arrow_type(rule.marks.kind)))
+
+    def find(condition: BooleanExpression) -> Scan:
+        assert staging.expected is not None  # noqa: S101 - else it is not handed on
+        return catalog.scan(staging.table, staging.expected, row_filter=condition)
+
+    with source.open(pinned.plan, schema, cancelled=attempts.cancelled) as extract:
+        merged = engine.merge(
+            extract, staging, rule, find if staging.expected is not None else None,
+            folder.scratch, report=_report(), cancelled=attempts.cancelled,
+        )  # fmt: skip
+        return merged, extract.finish()
+
+
+def _asked_for(pinned: PinnedPlan, staging: Staging) -> pa.Schema:
+    """The columns that are read from the source, in the table's types."""
+    full = to_arrow(staging.schema)
+    return pa.schema([full.field(name) for name in pinned.columns])
+
+
+def _report() -> Callable[[Progress], None]:
     attempt = attempts.current()
 
     def report(progress: Progress) -> None:
@@ -100,11 +149,7 @@ def _write(
             bytes_written=progress.bytes_written,
         )
 
-    full = to_arrow(staging.schema)
-    schema = pa.schema([full.field(name) for name in columns])
-    with source.open(plan, schema, cancelled=attempts.cancelled) as extract:
-        written = engine.write(extract, staging, report=report, cancelled=attempts.cancelled)
-        return written, extract.finish()
+    return report
 
 
 def _replaced(
@@ -143,15 +188,26 @@ def _condition(pipeline: Pipeline, plan: Plan) -> BooleanExpression | None:
 
 
 def _books(
-    plan: Plan, written: Written, counts: Counts, replaced: Scan | None, kept: Written
+    plan: Plan,
+    written: Written,
+    counts: Counts,
+    replaced: Scan | None,
+    kept: Written,
+    became: Became | None,
 ) -> Books:
+    by_key = became or Became()
     return Books(
         rows=Rows(
             read=counts.read,
             staged=written.rows,
+            unchanged=by_key.unchanged,
+            deleted=by_key.deleted,
             quarantined=counts.rejected,
-            discarded=counts.discarded,
+            deduplicated=by_key.deduplicated,
+            discarded=counts.discarded + by_key.late,
             kept=kept.rows,
+            inserted=by_key.inserted,
+            updated=by_key.updated,
         ),
         files=len(written.files) + len(kept.files),
         bytes=written.bytes + kept.bytes,

@@ -11,8 +11,8 @@ def test_good_batch_is_published_and_a_second_run_has_nothing_to_do(shop):
     first = shop.result("orders")
     assert first["ending"] == "published"
     assert first["rows"] == {
-        "read": 100, "staged": 100, "quarantined": 0, "deduplicated": 0, "discarded": 0,
-        "kept": 0, "published": 100,
+        "read": 100, "staged": 100, "unchanged": 0, "deleted": 0, "quarantined": 0,
+        "deduplicated": 0, "discarded": 0, "kept": 0, "published": 100, "inserted": 0, "updated": 0,
     }  # fmt: skip
     assert first["snapshot"]["before"] is None
     assert first["snapshot"]["after"] is not None

@@ -231,7 +231,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _own(
         "rows that went nowhere",
-        "(read, staged + quarantined + deduplicated + discarded,",
+        "(read, sum(parts),",
         "(read, read,",
         _BOOKS,
     ),
@@ -249,7 +249,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _own(
         "a negative count",
-        "if min(read, staged, quarantined, deduplicated, discarded, counted) < 0:",
+        "if min(read, *parts, counted) < 0:",
         "if False:",
         _BOOKS,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutation.guard import Guard, guards_of
 
 _STEPS = "tests/unit/wap/test_guard_steps.py"
+_KEYED = "tests/unit/wap/test_guard_keyed.py"
 _EVIDENCE = "tests/unit/wap/test_guard_evidence.py"
 
 _workflow = guards_of("wap/workflow.py", "tests/workflow/test_saga.py")

@@ -23,6 +23,7 @@ from tests.mutation import (
     of_branches,
     of_checks,
     of_contracts,
+    of_keyed,
     of_nessie,
     of_provenance,
     of_publishing,
@@ -44,6 +45,7 @@ GUARDS = (
     *of_contracts.GUARDS,
     *of_wap.GUARDS,
     *of_provenance.GUARDS,
+    *of_keyed.GUARDS,
 )
 
 #: A broken guard must be missed by an assertion. These say that the mutant itself is nonsense.

@@ -173,7 +173,9 @@ def _move(result: RunResult) -> str:
 def _rows(result: RunResult) -> str:
     rows = result.rows
     parts = [
-        ("read", rows.read), ("staged", rows.staged), ("quarantined", rows.quarantined),
+        ("read", rows.read), ("staged", rows.staged), ("inserted", rows.inserted),
+        ("updated", rows.updated), ("unchanged", rows.unchanged), ("deleted", rows.deleted),
+        ("quarantined", rows.quarantined),
         ("deduplicated", rows.deduplicated), ("discarded", rows.discarded),
         ("published", rows.published),
     ]  # fmt: skip

@@ -9,7 +9,9 @@ import uuid
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pyarrow as pa
 from pyiceberg.expressions import BooleanExpression
 
@@ -25,14 +27,17 @@ from catalog.storage import (
     path_of,
     without,
 )
-from wap.engines.base import Engine, Progress, Written
+from wap.engines.base import Engine, Find, Merged, Progress, Written, refuse_cancelled
 from wap.engines.carried import kept_rows
 from wap.engines.copy import Copy
 from wap.engines.data_files import DataFiles
 from wap.engines.fitting import Fitting
+from wap.engines.met import Meeting, beside, laid_aside, meeting, streaming
 from wap.engines.writing import MAX_OPEN, Limits, PartitionedWriting, PlainWriting, Writing
-from wap.errors import EngineError
-from wap.sources.base import Extract
+from wap.errors import EngineError, SourceError
+from wap.keyed.rule import Rule
+from wap.remote_files import failure_of
+from wap.sources.base import Extract, SqlStream
 
 #: Bytes of Arrow data and buffers together; the interpreter and its libraries come on top.
 MEMORY_BUDGET = 400 << 20
@@ -43,6 +48,8 @@ _MAX_THREADS = 4
 #: A row group waits, one is encoded per thread, and the source works ahead by about as much.
 _SHARES = 8
 _REPORT_SECONDS = 0.5
+#: Of the budget, where DuckDB joins what is written: one part in so many, the others are DuckDB's.
+_WRITERS_PART = 4
 
 
 class ArrowEngine(Engine):
@@ -102,7 +109,7 @@ class ArrowEngine(Engine):
         prefix = _fresh("batch")
         copy = Copy.possible(extract, staging, prefix) if self._copy else None
         if copy is not None:
-            return self._write_by_copy(copy, report, cancelled)
+            return self._write_by_copy(copy, self._temp, report, cancelled)
         fit = Fitting(staging.schema)
         batches = (fit(batch) for batch in extract.batches())
 
@@ -120,13 +127,72 @@ class ArrowEngine(Engine):
         files = DataFiles.of(staging, _fresh("kept"))
         return self._stream(batches, files, lambda _: None, cancelled)
 
-    def _limits_of(self, files: DataFiles) -> Limits:
+    def merge(
+        self,
+        extract: Extract,
+        staging: Staging,
+        rule: Rule,
+        find: Find | None,
+        scratch: Path,
+        *,
+        report: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> Merged:
+        """See the port."""
+        with laid_aside(scratch) as folder:
+            aside = beside(staging, rule, folder)
+            given = self.write(extract, aside, report=report, cancelled=cancelled)
+            with meeting(
+                given.files, aside, staging, rule, find,
+                memory=self._budget, temp=folder / "spill", threads=self._threads,
+                cancelled=cancelled,
+            ) as met:  # fmt: skip
+                return self._write_met(met, staging, cancelled)
+
+    def _write_met(self, met: Meeting, staging: Staging, cancelled: Callable[[], bool]) -> Merged:
+        def written(query: str, kind: str) -> Written:
+            return self._write_query(met.con, query, staging, _fresh(kind), cancelled)
+
+        added = written(met.verdict.added, "batch")
+        kept = [written(met.kept(group), "kept") for group in met.groups(self._limits.file)]
+        files = [file for part in kept for file in part.files]
+        return Merged(added, Written(files), met.removed, met.became)
+
+    def _write_query(
+        self,
+        con: Any,
+        query: str,
+        staging: Staging,
+        prefix: str,
+        cancelled: Callable[[], bool],
+    ) -> Written:
+        """Write a query's rows, which are in the staging's columns."""
+        copy = Copy.of_query(SqlStream(con, query), staging, prefix) if self._copy else None
+        try:
+            if copy is not None:
+                return self._write_by_copy(copy, None, lambda _: None, cancelled)
+            fit = Fitting(staging.schema)
+            own = self._budget // _WRITERS_PART
+            with streaming(con, query, self._budget - own) as reader:
+                files = DataFiles.of(staging, prefix)
+                return self._stream(map(fit, reader), files, lambda _: None, cancelled, own)
+        # A reader of Arrow's tells of DuckDB's errors as OSError.
+        except (SourceError, duckdb.Error, OSError, pa.ArrowException) as exc:
+            failure = failure_of(con)
+            if failure is not None:
+                raise failure from exc
+            raise EngineError(
+                f"the rows cannot be merged: {str(exc).splitlines()[0]}", where=str(staging.table)
+            ) from exc
+
+    def _limits_of(self, files: DataFiles, budget: int) -> Limits:
         """The limits; on S3 the parts that uploads hold in memory come out of the budget too."""
         if not is_s3(files.io, files.location):
-            return self._limits
-        most = min(MAX_OPEN, max(self._threads, self._budget // 4 // PART_BYTES))
+            part = replace(self._limits, group=_group(budget, self._threads))
+            return self._limits if budget == self._budget else part
+        most = min(MAX_OPEN, max(self._threads, budget // 4 // PART_BYTES))
         files_open = self._threads if files.spec.is_unpartitioned() else most
-        left = self._budget - (files_open + UPLOADS) * PART_BYTES
+        left = budget - (files_open + UPLOADS) * PART_BYTES
         return replace(self._limits, group=_group(left, self._threads), open=most)
 
     def _stream(
@@ -135,14 +201,16 @@ class ArrowEngine(Engine):
         files: DataFiles,
         tell: Callable[[Writing], None],
         cancelled: Callable[[], bool],
+        budget: int | None = None,
     ) -> Written:
+        limits = self._limits_of(files, budget or self._budget)
         kind = PlainWriting if files.spec.is_unpartitioned() else PartitionedWriting
         told = 0.0
-        with kind(files, self._limits_of(files)) as writing:
+        with kind(files, limits) as writing:
             for batch in batches:
                 writing.add(batch)
                 if time.monotonic() - told >= _REPORT_SECONDS:
-                    _refuse_cancelled(cancelled)
+                    refuse_cancelled(cancelled)
                     told = time.monotonic()
                     tell(writing)
             written = Written(writing.finish())
@@ -154,16 +222,17 @@ class ArrowEngine(Engine):
     def _write_by_copy(
         self,
         copy: Copy,
+        temp: Path | None,
         report: Callable[[Progress], None],
         cancelled: Callable[[], bool],
     ) -> Written:
         def beat(share: float) -> None:
-            _refuse_cancelled(cancelled)
+            refuse_cancelled(cancelled)
             report(copy.progress(share))
 
         copy.run(
             memory=self._budget,
-            temp=self._temp,
+            temp=temp,
             threads=self._threads,
             file_bytes=self._limits.file,
             beat=beat,
@@ -181,8 +250,3 @@ def _group(budget: int, threads: int) -> int:
 def _fresh(kind: str) -> str:
     """How the names of one call's files begin; no other call's do."""
     return f"{kind}-{uuid.uuid4().hex[:8]}"
-
-
-def _refuse_cancelled(cancelled: Callable[[], bool]) -> None:
-    if cancelled():
-        raise EngineError("writing was cancelled")

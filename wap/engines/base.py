@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.manifest import DataFile
 
 from catalog.base import Scan, Staging
+from wap.errors import EngineError
+from wap.keyed.rule import Became, Rule
 from wap.sources.base import Extract
 
 
@@ -37,6 +40,38 @@ class Written:
     def bytes(self) -> int:
         """Their size on storage."""
         return sum(f.file_size_in_bytes for f in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a batch that met the published rows by key comes to; in no snapshot yet.
+
+    Attributes:
+        added: new rows, and new images of published ones.
+        kept: rows of ``removed`` that stay, those of history with another end among them.
+        removed: published files that lose or change a row.
+    """
+
+    added: Written
+    kept: Written
+    removed: Sequence[DataFile]
+    became: Became
+
+
+#: The published files that may hold rows of a filter.
+Find = Callable[[BooleanExpression], Scan]
+
+CANCELLED = "writing was cancelled"
+
+
+def refuse_cancelled(cancelled: Callable[[], bool]) -> None:
+    """Break off when the run was told to stop.
+
+    Raises:
+        EngineError: it was.
+    """
+    if cancelled():
+        raise EngineError(CANCELLED)
 
 
 class Engine(ABC):
@@ -79,3 +114,32 @@ class Engine(ABC):
         *, cancelled: Callable[[], bool],
     ) -> Written:  # fmt: skip
         """Write the rows of ``scan`` that do *not* match ``drop`` (null does not match) anew."""
+
+    @abstractmethod
+    def merge(
+        self,
+        extract: Extract,
+        staging: Staging,
+        rule: Rule,
+        find: Find | None,
+        scratch: Path,
+        *,
+        report: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> Merged:
+        """Let all rows of the extract meet the published ones by key, and write what changes.
+
+        The cost is the batch's and that of the published files that hold one of its keys.
+
+        Args:
+            extract: in the table's columns, and that of ``rule.marks``.
+            find: of the published snapshot; None: nothing is published.
+            scratch: a folder of the run on this machine, for what does not fit into memory.
+
+        Raises:
+            BatchRefusedError: as :meth:`write`; or a key is null, there with different rows, or
+                published more than once.
+            EngineError: as :meth:`write`.
+            RelationError: a published file is none that we can read.
+            CatalogUnavailableError: the storage of one does not answer.
+        """

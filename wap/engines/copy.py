@@ -15,12 +15,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFile
 from sqlglot import exp
 
 from catalog.base import Staging
-from wap.engines.base import Progress
+from wap.engines.base import CANCELLED, Progress
 from wap.engines.data_files import DataFiles, write_error
 from wap.engines.fitting import refused
 from wap.engines.written_schema import field_id, written_schema
@@ -54,11 +55,22 @@ class Copy:
     @classmethod
     def possible(cls, extract: Extract, staging: Staging, prefix: str) -> Copy | None:
         """The COPY that writes the same as the general path would; None: there is none."""
+        have = {f.name: f.type for f in extract.schema}
+        return cls._over(extract.sql, have, staging, prefix)
+
+    @classmethod
+    def of_query(cls, sql: SqlStream, staging: Staging, prefix: str) -> Copy | None:
+        """The COPY of a query that gives the table's columns; None: there is none."""
+        have = {f.name: f.type for f in written_schema(staging.schema)}
+        return cls._over(sql, have, staging, prefix)
+
+    @classmethod
+    def _over(
+        cls, sql: SqlStream | None, have: dict[str, pa.DataType], staging: Staging, prefix: str
+    ) -> Copy | None:
         folder = local_folder(staging.data_location)
-        sql = extract.sql
         if sql is None or folder is None or not staging.spec.is_unpartitioned():
             return None
-        have = {f.name: f.type for f in extract.schema}
         casts: dict[str, str] = {}
         for column in written_schema(staging.schema):
             cast = sql_cast(have.get(column.name, column.type), column.type)
@@ -73,34 +85,40 @@ class Copy:
         self,
         *,
         memory: int,
-        temp: Path,
+        temp: Path | None,
         threads: int,
         file_bytes: int,
         beat: Callable[[float], None],
     ) -> None:
         """Write the files.
 
+        Args:
+            memory: bytes.
+            temp: where DuckDB may spill; None: where it does already.
+
         Raises:
             SourceError: the input cannot be read.
             EngineError: the disk is full, or DuckDB fails otherwise.
         """
         connection = self.sql.connection
-        for setting, value in {
+        settings: dict[str, object] = {
             "memory_limit": f"{memory >> 20}MiB",
-            "temp_directory": str(temp),
             "threads": threads,
             "preserve_insertion_order": False,
-        }.items():
+        }
+        if temp is not None:  # it cannot be changed once something was spilled
+            settings["temp_directory"] = str(temp)
+        for setting, value in settings.items():
             connection.execute(f"SET {setting} = ?", [value])
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise write_error(exc, str(self.folder)) from exc
         try:
-            with _beating(connection, beat):
+            with beating(connection, beat):
                 connection.execute(self._statement(file_bytes))
         except duckdb.InterruptException as exc:
-            raise EngineError("writing was cancelled") from exc
+            raise EngineError(CANCELLED) from exc
         except duckdb.Error as exc:
             raise _translated(exc, self.folder) from exc
 
@@ -167,7 +185,7 @@ def _text(value: str) -> str:
 
 
 @contextmanager
-def _beating(connection: Any, beat: Callable[[float], None]) -> Iterator[None]:
+def beating(connection: Any, beat: Callable[[float], None]) -> Iterator[None]:
     """Calls ``beat`` with the share done while a statement runs; it interrupts by raising."""
     stop = threading.Event()
 

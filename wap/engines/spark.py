@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from pyiceberg.expressions import BooleanExpression
@@ -14,8 +15,9 @@ from pyiceberg.schema import Schema
 from catalog.base import Scan, Staging
 from catalog.storage import list_files
 from wap.engines.arrow import ArrowEngine
-from wap.engines.base import Engine, Progress, Written
+from wap.engines.base import Engine, Find, Merged, Progress, Written
 from wap.errors import EngineError
+from wap.keyed.rule import Rule
 from wap.sources.base import Extract, Part, Split
 from wap.spark.frames import FrameExtract
 from wap.spark.scratch import Scratch, scratch, session_conf
@@ -39,7 +41,8 @@ _BEAT_SECONDS = 1.0
 class SparkEngine(Engine):
     """Writes with Spark what can be read in portions; what cannot is written by ``arrow``.
 
-    Rows of replaced files that stay are carried over by ``arrow`` too.
+    Rows of replaced files that stay are carried over by ``arrow`` too, and so is all that is
+    written by key: this process's DuckDB joins it, in its own budget.
     """
 
     name = "spark"
@@ -64,6 +67,22 @@ class SparkEngine(Engine):
     ) -> Written:  # fmt: skip
         """See the port."""
         return self._arrow.carry(scan, drop, staging, cancelled=cancelled)
+
+    def merge(
+        self,
+        extract: Extract,
+        staging: Staging,
+        rule: Rule,
+        find: Find | None,
+        scratch: Path,
+        *,
+        report: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> Merged:
+        """See the port."""
+        return self._arrow.merge(
+            extract, staging, rule, find, scratch, report=report, cancelled=cancelled
+        )
 
     def write(
         self,

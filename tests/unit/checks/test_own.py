@@ -43,6 +43,14 @@ def test_balanced_books_pass():
     )
 
 
+def test_rows_that_met_published_ones_are_accounted_for():
+    check = reconcile_check(10, 6, 0, 1, 0, 6, unchanged=2, deleted=1)
+    assert check.outcome is Outcome.PASSED
+    assert "6 staged + 2 unchanged + 1 deleted + 1 deduplicated" in check.measured
+    assert reconcile_check(10, 9, 0, 0, 0, 9, unchanged=2).outcome is Outcome.FAILED
+    assert reconcile_check(10, 11, 0, 0, 0, 11, deleted=-1).outcome is Outcome.FAILED
+
+
 @pytest.mark.parametrize(
     ("figures", "words"),
     [

@@ -239,3 +239,78 @@ def test_a_declared_struct_that_holds_all_of_the_input_is_taken() -> None:
     assert texts(desired_schema(said, arrow(s="struct<x: long>"), None)) == {
         "s": "struct<x: int, y: string>"
     }
+
+
+# --- columns of writes by key ---------------------------------------------------------------------
+
+MARKED = {"mode": "merge", "keys": ["id"], "delete": {"column": "op", "values": ["D"]}}
+HISTORY = {"mode": "history", "keys": ["id"]}
+BOTH = {**HISTORY, "order_by": "day", "recorded": True}
+
+
+def test_what_marks_deletes_is_not_stored() -> None:
+    for table in (None, published(id="long")):
+        result = desired_schema(pipeline(write=MARKED), arrow(id="long", op="string"), table)
+        assert texts(result) == {"id": "long"}
+        assert result[1] == ("id",)
+
+
+def test_an_input_without_the_marker_is_refused() -> None:
+    assert refused(pipeline(write=MARKED), arrow(id="long"), None) == (
+        "- op: it marks deletes (missing in the input)",
+    )
+
+
+def test_a_marker_that_the_table_stores_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match="names a column of the table"):
+        desired_schema(
+            pipeline(write=MARKED), arrow(id="long", op="string"), published(id="long", op="string")
+        )
+
+
+def test_history_adds_its_columns_behind_the_inputs() -> None:
+    result = desired_schema(pipeline(write=HISTORY), arrow(id="long"), None)
+    assert texts(result) == {
+        "id": "long",
+        "valid_from": "timestamptz",
+        "valid_to": "timestamptz",
+        "is_current": "boolean",
+    }
+    assert result[1] == ("id",)
+
+
+def test_both_axes_and_a_new_column_in_the_published_order() -> None:
+    first = desired_schema(pipeline(write=BOTH), arrow(id="long", day="date"), None)[0]
+    result = desired_schema(
+        pipeline("evolve", write=BOTH), arrow(id="long", day="date", new="int"), first
+    )
+    assert list(texts(result)) == [*texts((first, ())), "new"]
+    assert texts(result)["valid_to"] == "date"
+    assert texts(result)["recorded_from"] == "timestamptz"
+    assert result[1] == ("id", "day", "new")
+
+
+@pytest.mark.parametrize(
+    ("write", "inputs", "table", "what"),
+    [
+        (HISTORY, {"id": "long", "valid_to": "date"}, None, "history writes itself: 'valid_to'"),
+        (HISTORY, {"id": "long"}, {"id": "long"}, "published without the column 'valid_from'"),
+        ({**HISTORY, "order_by": "id2"}, {"id": "long", "id2": "int"}, None, "but 'id2' is int"),
+        ({**MARKED, "keys": ["nr"]}, {"id": "long", "op": "string"}, None, "write.keys names"),
+        ({**MARKED, "order_by": "nr"}, {"id": "long", "op": "string"}, None, "write.order_by"),
+    ],
+)
+def test_what_cannot_be_written_by_key(
+    write: dict[str, Any], inputs: dict[str, str], table: dict[str, str] | None, what: str
+) -> None:
+    with pytest.raises(ConfigError, match=what):
+        desired_schema(
+            pipeline(write=write), arrow(**inputs), published(**table) if table else None
+        )
+
+
+def test_which_axes_a_table_has_is_settled() -> None:
+    first = desired_schema(pipeline(write=BOTH), arrow(id="long", day="date"), None)[0]
+    one = {**BOTH, "recorded": False}
+    with pytest.raises(ConfigError, match="recorded is not asked for"):
+        desired_schema(pipeline(write=one), arrow(id="long", day="date"), first)
