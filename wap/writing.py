@@ -16,6 +16,7 @@ from pyiceberg.schema import Schema
 
 from catalog.base import BranchCatalog, Change, Scan, Staging, TableShape
 from wap import attempts
+from wap.compaction import is_compaction, rewritten
 from wap.engines.base import Engine, Progress, Written
 from wap.errors import ConfigError
 from wap.model import InputFact, Rows
@@ -83,6 +84,7 @@ def _stage(
         added=written.files,
         removed=replaced.files if replaced else (),
         kept=kept.files,
+        same_rows=is_compaction(pinned),
         summary={"wap.pipeline": pinned.pipeline.name, "wap.source": pinned.plan.digest},
     )
     return catalog.stage(staging, change), books
@@ -111,6 +113,8 @@ def _replaced(
     pinned: PinnedPlan, engine: Engine, catalog: BranchCatalog, staging: Staging
 ) -> tuple[Scan | None, Written]:
     """The published files this run replaces, and the rows of them that stay, written anew."""
+    if is_compaction(pinned):
+        return rewritten(pinned, engine, catalog, staging)
     pipeline = pinned.pipeline
     if pipeline.write.mode != "replace" or staging.expected is None:
         return None, Written(())
