@@ -38,6 +38,7 @@ _COMMIT = """\
         added=written.files,
         removed=replaced.files if replaced else (),
         kept=kept.files,
+        same_rows=is_compaction(pinned),
         summary={"wap.pipeline": pinned.pipeline.name, "wap.source": pinned.plan.digest},
     )
     return catalog.stage(staging, change), books
@@ -255,7 +256,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _auditing(
         "contracts that changed during the run",
-        "return tuple(parse_contract(c.text, c.path) for c in pinned.contracts)",
+        "contracts = tuple(parse_contract(c.text, c.path) for c in pinned.contracts)",
         "return tuple(parse_contract(Path(c.path).read_text(), c.path) for c in pinned.contracts)",
         "test_the_contracts_are_those_of_the_plan",
     ),
