@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.io import FileIO
@@ -23,6 +24,7 @@ from catalog.refs import (
     Snapshot,
     TableName,
 )
+from catalog.retention import Keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,14 @@ class Change:
         removed: files of the published table that the batch replaces.
         kept: new data files that carry over rows of ``removed`` which stay; their names do.
         summary: entries for the staged snapshot's summary, under ``wap.`` keys.
+        same_rows: the rows stay what they are, only files change (Iceberg's ``replace``).
     """
 
     added: Sequence[DataFile]
     removed: Sequence[DataFile] = ()
     kept: Sequence[DataFile] = ()
     summary: Mapping[str, str] = field(default_factory=dict)
+    same_rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,21 @@ class Covered:
     def table(self) -> TableName:
         """The table whose main holds the seal."""
         return self.seal.table
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Litter:
+    """A file that nothing refers to.
+
+    Attributes:
+        path: as its filesystem knows it.
+        size: in bytes.
+        kind: ``data``, ``manifest`` (lists too), ``metadata`` or ``statistics``.
+    """
+
+    path: str
+    size: int
+    kind: str
 
 
 class BranchCatalog(ABC):
@@ -286,6 +305,52 @@ class BranchCatalog(ABC):
         Raises:
             UnsealedError: ``to`` carries no seal or is not an ancestor.
             HeadMovedError: main is not at ``expected``.
+        """
+
+    @abstractmethod
+    def expire(self, table: TableName, keep: Keep, *, dry_run: bool = False) -> list[Snapshot]:
+        """Forget the snapshots that ``keep`` and the refs leave nothing to be needed for.
+
+        One commit that holds only while no ref has moved. No file is deleted here: see
+        :meth:`sweep`. A waiting run stands as before, or is rebased by its publish.
+
+        Args:
+            table: a published table.
+            keep: what stays, whatever else.
+            dry_run: only tell which would go.
+
+        Returns:
+            What was forgotten, oldest first.
+
+        Raises:
+            TableNotFoundError: no such table is published.
+        """
+
+    @abstractmethod
+    def sweep(
+        self,
+        table: TableName,
+        *,
+        before: datetime,
+        live: Callable[[], Container[str]],
+        forgotten: Collection[int] = (),
+        dry_run: bool = False,
+    ) -> list[Litter]:
+        """Delete the files in the table's place that no ref, snapshot or metadata needs.
+
+        Files last written at or after ``before``, in a folder of a run that is at work, or of a
+        kind that Iceberg's writers do not make, are left alone.
+
+        Args:
+            table: a published table.
+            before: older than any write that may be under way.
+            live: asked after the files were listed: ids of the runs that are at work.
+            forgotten: snapshots to be taken for expired already (for a dry run).
+            dry_run: only tell which would go.
+
+        Raises:
+            TableNotFoundError: no such table is published.
+            UnsupportedError: another table's files lie in the same place, or none can be listed.
         """
 
     @abstractmethod

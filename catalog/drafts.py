@@ -48,6 +48,7 @@ class Draft:
         removed: data files of the parent it takes away.
         summary: entries for its summary.
         same_manifests: show exactly what the parent shows (a metadata-only snapshot).
+        same_rows: what it adds holds the rows of what it removes, and no others.
     """
 
     table: Table
@@ -57,6 +58,7 @@ class Draft:
     removed: Sequence[DataFile] = ()
     summary: Mapping[str, str] = field(default_factory=dict)
     same_manifests: bool = False
+    same_rows: bool = False
 
     def __post_init__(self) -> None:
         self.snapshot_id = self.table.metadata.new_snapshot_id()
@@ -220,10 +222,14 @@ class Draft:
         for data_file in self.removed:
             counts.remove_file(data_file, self.schema, specs[data_file.spec_id])
         operation = Operation.OVERWRITE if self.removed else Operation.APPEND
-        return update_snapshot_summaries(
+        summary = update_snapshot_summaries(
             Summary(operation, **{**self.summary, **counts.build()}),
             parent.summary if parent is not None else None,
         )
+        if self.same_rows:
+            # pyiceberg does not sum up this operation.
+            return Summary(Operation.REPLACE, **summary.additional_properties)
+        return summary
 
 
 class MissingFilesError(Exception):

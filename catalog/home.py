@@ -23,7 +23,7 @@ from catalog.errors import (
 )
 from catalog.places import Place, place_in
 from catalog.properties import is_location
-from catalog.refs import Branch, TableName
+from catalog.refs import BRANCHES, Branch, TableName
 
 _FORMAT = 2
 _LOAD_TRIES = 3
@@ -82,6 +82,18 @@ class Home(ABC):
 
         Raises:
             BranchExistsError: it is there, and its head is not this run's.
+        """
+
+    @abstractmethod
+    def runs_on(self, table: TableName) -> set[str]:
+        """Ids of the runs that have, or may have, a branch of the table."""
+
+    @abstractmethod
+    def readable(self, table: TableName) -> Iterator[Table]:
+        """Every metadata of the table that somebody can still read; main's first.
+
+        Raises:
+            TableNotFoundError: main does not list it.
         """
 
     def staged(self, branch: Branch, table: TableName) -> Place:
@@ -163,6 +175,14 @@ class NativeHome(Home):
             if branch.name in found.metadata.refs:
                 raise foreign_branch(branch, table)
         return None
+
+    def runs_on(self, table: TableName) -> set[str]:
+        """The runs whose refs the visible table has."""
+        return {ref.removeprefix(BRANCHES) for ref in self.needed(table).metadata.refs}
+
+    def readable(self, table: TableName) -> Iterator[Table]:
+        """Main's metadata: it holds every ref, and readers take what the catalog points to."""
+        yield self.needed(table)
 
     def identifiers(self) -> list[tuple[str, ...]]:
         """Every table of every namespace, the hidden one included."""

@@ -5,18 +5,26 @@ from __future__ import annotations
 import itertools
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
 
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.expressions.visitors import bind
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.schema import Schema
 
-from catalog import naming, schemas, storage
-from catalog.base import BranchCatalog, Change, Covered, Published, Scan, Staging, TableShape
+from catalog import naming, orphans, schemas, storage
+from catalog.base import (
+    BranchCatalog,
+    Change,
+    Covered,
+    Litter,
+    Published,
+    Scan,
+    Staging,
+    TableShape,
+)
 from catalog.batches import change_digest, check_names, is_kept
 from catalog.coverage import check_ground
 from catalog.errors import (
@@ -38,8 +46,11 @@ from catalog.nodes import (
     change_of,
     covered,
     is_about,
+    lineage_of,
+    locked,
     moved,
     schema_stands,
+    unused_files,
 )
 from catalog.proof import check_one_change
 from catalog.refs import (
@@ -54,17 +65,7 @@ from catalog.refs import (
     Snapshot,
     TableName,
 )
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _locked(method: F) -> F:
-    @wraps(method)
-    def held(self: MemoryCatalog, *args: Any, **kwargs: Any) -> Any:
-        with self._lock:
-            return method(self, *args, **kwargs)
-
-    return cast("F", held)
+from catalog.retention import Keep, expired
 
 
 def open_memory(name: str, properties: Mapping[str, str]) -> MemoryCatalog:
@@ -92,12 +93,12 @@ class MemoryCatalog(BranchCatalog):
 
     # --- looking --------------------------------------------------------------------------------
 
-    @_locked
+    @locked
     def tables(self) -> list[TableName]:
         """See the port."""
         return sorted(self._visible)
 
-    @_locked
+    @locked
     def published(self, table: TableName) -> Published | None:
         """See the port."""
         found = self._visible.get(table)
@@ -108,14 +109,14 @@ class MemoryCatalog(BranchCatalog):
             return None
         return Published(head.value, found.schema, found.spec, found.location, self._io)
 
-    @_locked
+    @locked
     def log(self, table: TableName) -> list[Snapshot]:
         """See the port."""
         if self.published(table) is None:
             return []
         return [node.value for node in self._visible[table].ancestry(MAIN)]
 
-    @_locked
+    @locked
     def branches(self) -> list[BranchState]:
         """See the port."""
         places = [(b, t) for t, table in self._visible.items() for b in branches_of(table)]
@@ -134,7 +135,7 @@ class MemoryCatalog(BranchCatalog):
             created_at=own[-1].value.committed_at,
         )
 
-    @_locked
+    @locked
     def staging(self, branch: Branch, table: TableName) -> Staging:
         """See the port."""
         found, own = self._staged(branch, table)
@@ -151,7 +152,7 @@ class MemoryCatalog(BranchCatalog):
             properties=dict(found.properties),
         )
 
-    @_locked
+    @locked
     def scan(
         self,
         table: TableName,
@@ -173,7 +174,7 @@ class MemoryCatalog(BranchCatalog):
                 ) from exc
         return Scan(schema, node.files, self._io)
 
-    @_locked
+    @locked
     def batch(self, staging: Staging) -> Scan:
         """See the port."""
         table, own = self._staged(staging.branch, staging.table)
@@ -184,14 +185,14 @@ class MemoryCatalog(BranchCatalog):
         files = [f for f in change.shows.own if not is_kept(f.file_path)] if change else []
         return Scan(table.nodes[staging.head].schema, files, self._io)
 
-    @_locked
+    @locked
     def made_of(
         self, table: TableName, snapshot_id: int, branch: Branch | None = None
     ) -> frozenset[str]:
         """See the port."""
         return frozenset(f.file_path for f in self._node(table, snapshot_id, branch)[1].files)
 
-    @_locked
+    @locked
     def covered(self, table: TableName, seal_id: int) -> Covered:
         """See the port."""
         found, sealed = self._node(table, seal_id, None)
@@ -199,7 +200,7 @@ class MemoryCatalog(BranchCatalog):
 
     # --- staging --------------------------------------------------------------------------------
 
-    @_locked
+    @locked
     def open_branch(self, branch: Branch, table: TableName, shape: TableShape) -> Staging:
         """See the port."""
         where = f"{table} on {branch}"
@@ -245,7 +246,7 @@ class MemoryCatalog(BranchCatalog):
         }
         table.add(branch.name, "open", summary, Shows(schema, main.files), main)
 
-    @_locked
+    @locked
     def stage(self, staging: Staging, change: Change) -> Staging:
         """See the port."""
         check_names(change)
@@ -267,7 +268,7 @@ class MemoryCatalog(BranchCatalog):
         table.add(branch.name, "stage", summary, shows, own[0])
         return self.staging(branch, name)
 
-    @_locked
+    @locked
     def rebase(self, branch: Branch, table: TableName) -> Staging:
         """See the port."""
         where = f"{table} on {branch}"
@@ -316,7 +317,7 @@ class MemoryCatalog(BranchCatalog):
 
     # --- sealing and publishing -----------------------------------------------------------------
 
-    @_locked
+    @locked
     def seal(self, audited: AuditedHead, seal: Seal) -> Snapshot:
         """See the port."""
         where = f"{audited.table} on {audited.branch}"
@@ -336,7 +337,7 @@ class MemoryCatalog(BranchCatalog):
         ref = audited.branch.name
         return table.add(ref, "seal", seal.to_summary(), shows, below).value
 
-    @_locked
+    @locked
     def publish(self, heads: Sequence[AuditedHead]) -> list[Snapshot]:
         """See the port."""
         if len({h.branch for h in heads}) > 1:
@@ -391,12 +392,10 @@ class MemoryCatalog(BranchCatalog):
         log = [n.value for n in table.ancestry(MAIN)]
         check_ground(log, where=where, sealed_only=audited.sealed_only)
 
-    @_locked
+    @locked
     def rollback(self, table: TableName, to: int, expected: int) -> Snapshot:
         """See the port."""
-        found = self._visible.get(table)
-        if found is None:
-            raise TableNotFoundError("no such table is published", where=str(table))
+        found = self._needed(table)
         if found.refs[MAIN] == to:
             return found.nodes[to].value
         if found.refs[MAIN] != expected:
@@ -409,7 +408,7 @@ class MemoryCatalog(BranchCatalog):
 
     # --- undoing --------------------------------------------------------------------------------
 
-    @_locked
+    @locked
     def drop(self, branch: Branch, table: TableName) -> Dropped:
         """See the port."""
         found = self._visible.get(table)
@@ -443,6 +442,41 @@ class MemoryCatalog(BranchCatalog):
                 del table.nodes[node.value.id]
         used = {n.schema.schema_id for n in table.nodes.values()} | {table.schema.schema_id}
         table.known = [s for s in table.known if s.schema_id in used]
+
+    # --- clearing up ----------------------------------------------------------------------------
+
+    @locked
+    def expire(self, table: TableName, keep: Keep, *, dry_run: bool = False) -> list[Snapshot]:
+        """See the port."""
+        found = self._needed(table)
+        gone = expired(lineage_of(found, self.verify(table)), keep)
+        if not dry_run:
+            found.forget({s.id for s in gone})
+        return gone
+
+    @locked
+    def sweep(
+        self,
+        table: TableName,
+        *,
+        before: datetime,
+        live: Callable[[], Container[str]],
+        forgotten: Collection[int] = (),
+        dry_run: bool = False,
+    ) -> list[Litter]:
+        """See the port."""
+        found = self._needed(table)
+        doomed = unused_files(found, self._io, before, live, forgotten)
+        if not dry_run:
+            storage.delete_files(self._io, found.location, doomed)
+            storage.delete_folders_left_empty(self._io, found.location, doomed)
+        return orphans.litter_of(doomed)
+
+    def _needed(self, name: TableName) -> MemoryTable:
+        found = self._visible.get(name)
+        if found is None:
+            raise TableNotFoundError("no such table is published", where=str(name))
+        return found
 
     # --- small things ---------------------------------------------------------------------------
 

@@ -77,10 +77,19 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One commit of a reference's log: its properties and the keys it changed."""
+    """One commit of a reference's log.
+
+    Attributes:
+        properties: facts it tells of itself.
+        keys: what it changed.
+        contents: what it put under them; a key that went has none.
+        hash: its own.
+    """
 
     properties: Mapping[str, str]
     keys: tuple[Key, ...]
+    contents: Mapping[Key, Content] = field(default_factory=dict)
+    hash: str = ""
 
 
 #: What an answer means, by its status and Nessie's code; None: whatever the code.
@@ -160,6 +169,11 @@ class Api:
         found = self._pages("/trees", "references", wanted)
         return sorted((_ref(r) for r in found), key=lambda r: r.name)
 
+    def every_ref(self) -> list[Ref]:
+        """All branches and tags, sorted."""
+        found = self._pages("/trees", "references", {})
+        return sorted((_ref(r) for r in found), key=lambda r: r.name)
+
     def create(self, name: str, at: Ref) -> Ref:
         """A new branch at a hash of another.
 
@@ -196,8 +210,11 @@ class Api:
             meta = entry["commitMeta"]
             properties = {k: ",".join(v) for k, v in (meta.get("allProperties") or {}).items()}
             properties |= meta.get("properties") or {}
-            keys = [tuple(o["key"]["elements"]) for o in entry.get("operations") or ()]
-            yield Entry(properties, tuple(keys))
+            changes = entry.get("operations") or ()
+            keys = [tuple(o["key"]["elements"]) for o in changes]
+            contents = {k: o["content"] for k, o in zip(keys, changes, strict=True)
+                        if o.get("content")}  # fmt: skip
+            yield Entry(properties, tuple(keys), contents, str(meta.get("hash", "")))
 
     # --- contents -------------------------------------------------------------------------------
 

@@ -88,6 +88,40 @@ class NessieHome(Home):
         published = {s.snapshot_id for s in visible.metadata.snapshots} if visible else set()
         return bool(own - published)
 
+    def runs_on(self, table: TableName) -> set[str]:  # noqa: ARG002 - a branch is of all tables
+        """The runs that have a branch, or what attempts of theirs left beside it."""
+        side = {ref.name.removeprefix(SIDE).partition("/")[0] for ref in self.api.refs(SIDE)}
+        return side | {branch.run_id for branch in self.branches()}
+
+    def readable(self, table: TableName) -> Iterator[Table]:
+        """Main's metadata, and what any commit of any branch or tag points to.
+
+        Whoever has a commit's hash reads the table as it was then. The branches of runs are not
+        among them: their files are told by :meth:`runs_on`.
+        """
+        now = self.catalog.load_table(table.identifier)
+        yield now
+        for location in sorted(self._locations(now) - {now.metadata_location}):
+            yield self.catalog.at(now, location)
+
+    def _locations(self, table: Pointed) -> set[str]:
+        """Every metadata file of the table, under whatever name, that a commit put."""
+        root = f"{table.location().rstrip('/')}/"
+        seen: set[str] = set()
+        found: set[str] = set()
+        for ref in self.api.every_ref():
+            if ref.name.startswith((RUNS, SIDE)):
+                continue
+            for entry in self.api.log(ref.name):
+                if entry.hash in seen:
+                    break  # and so is all that came before it
+                seen.add(entry.hash)
+                for key, content in entry.contents.items():
+                    location = str(content.get("metadataLocation", ""))
+                    if location and (key == table.name() or location.startswith(root)):
+                        found.add(location)
+        return found
+
     # --- branches -------------------------------------------------------------------------------
 
     def ground(self, branch: Branch, name: TableName) -> tuple[Ref | None, str | None]:

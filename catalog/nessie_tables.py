@@ -122,6 +122,11 @@ class PointerCatalog(MetastoreCatalog):
             self._known.put(location, *known)
         return Pointed(at, str(content["id"]), key, known[0], location, known[1], self)
 
+    def at(self, table: Pointed, location: str) -> Table:
+        """The table as another metadata file of it tells."""
+        metadata = FromInputFile.table_metadata(table.io.new_input(location))
+        return Table(table.name(), metadata, location, table.io, self)
+
     def stage(
         self,
         table: Table,

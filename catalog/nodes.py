@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 
-from catalog import naming
+from catalog import naming, orphans, storage
 from catalog.base import Covered, Scan
 from catalog.batches import is_kept
 from catalog.errors import HeadMovedError, UnsealedError
 from catalog.refs import MAIN, AuditedHead, Branch, Role, Seal, Snapshot, TableName
+from catalog.retention import Lineage
+from catalog.storage import StoredFile
 
 _ids = itertools.count(1001)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def locked(method: F) -> F:
+    """A method that holds its object's one lock."""
+
+    @wraps(method)
+    def held(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return cast("F", held)
 
 
 @dataclass(frozen=True)
@@ -85,6 +103,14 @@ class MemoryTable:
         nodes = self.ancestry(branch.name)
         return list(itertools.takewhile(lambda n: n.value.run_id == branch.run_id, nodes))
 
+    def forget(self, ids: Collection[int]) -> None:
+        """Drop snapshots; a history that went on below them ends there."""
+        for id_ in ids:
+            del self.nodes[id_]
+        for id_, node in self.nodes.items():
+            if node.value.parent_id in ids:
+                self.nodes[id_] = replace(node, value=replace(node.value, parent_id=None))
+
     def add(
         self,
         ref: str,
@@ -109,6 +135,34 @@ class MemoryTable:
         self.nodes[value.id] = node
         self.refs[ref] = value.id
         return node
+
+
+def lineage_of(table: MemoryTable, unsealed: Collection[Snapshot]) -> Lineage:
+    """The table's snapshots as the rule of expiry sees them."""
+    return Lineage(
+        snapshots={id_: node.value for id_, node in table.nodes.items()},
+        main=table.refs[MAIN],
+        branches=[head for ref, head in table.refs.items() if ref != MAIN],
+        unsealed=[s.id for s in unsealed],
+    )
+
+
+def unused_files(
+    table: MemoryTable,
+    io: FileIO,
+    before: datetime,
+    live: Callable[[], Container[str]],
+    forgotten: Collection[int],
+) -> list[StoredFile]:
+    """Old files in the table's place that no snapshot shows and no run is at work on."""
+    busy = {branch.run_id for branch in branches_of(table)}
+    listed = storage.list_files(io, table.location)
+    # Listed first, asked then, looked at last: see ``catalog.orphans``.
+    old = [f for f in listed if orphans.is_old(f, before)]
+    idle = orphans.without_busy(orphans.without_busy(old, table.location, live()),
+                                table.location, busy)  # fmt: skip
+    shown = (n for n in table.nodes.values() if n.value.id not in forgotten)
+    return storage.without(idle, {f.file_path for n in shown for f in n.files})
 
 
 def branches_of(table: MemoryTable) -> list[Branch]:

@@ -11,6 +11,8 @@ from typing import Literal, Protocol, Self
 from catalog.errors import CatalogConfigError, UnauditedError, UnsealedError
 
 MAIN = "main"
+#: How the names of runs' branches begin.
+BRANCHES = "wap/"
 
 #: Role of a snapshot that one of our runs made, under the summary key ``wap.role``.
 Role = Literal["bootstrap", "open", "stage", "rebase", "seal"]
@@ -66,12 +68,12 @@ class Branch:
     @classmethod
     def of_run(cls, run_id: str) -> Self:
         """The branch that a run stages on."""
-        return cls(f"wap/{run_id}")
+        return cls(f"{BRANCHES}{run_id}")
 
     @property
     def run_id(self) -> str:
         """The run this branch belongs to."""
-        return self.name.removeprefix("wap/")
+        return self.name.removeprefix(BRANCHES)
 
     def __str__(self) -> str:
         return self.name

@@ -91,6 +91,7 @@ def _draft(table: Table, staging: Staging, change: Change, digest: str) -> Draft
         schema=staging.schema,
         added=[*change.added, *change.kept],
         removed=change.removed,
+        same_rows=change.same_rows,
         summary={
             **change.summary,
             naming.RUN: staging.branch.run_id,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow.fs as pa_fs
@@ -16,10 +18,15 @@ from catalog.s3_files import S3Files, handler_of
 
 @dataclass(frozen=True, slots=True, order=True)
 class StoredFile:
-    """A file on storage: the path its filesystem knows it by, and its size in bytes."""
+    """A file on storage: the path its filesystem knows it by, and its size in bytes.
+
+    Attributes:
+        modified: when it was written last; None where the filesystem does not tell.
+    """
 
     path: str
     size: int
+    modified: datetime | None = field(default=None, compare=False)
 
 
 def path_of(io: FileIO, location: str) -> str:
@@ -36,7 +43,8 @@ def list_files(io: FileIO, location: str) -> list[StoredFile]:
     path = path_of(io, location)
     selector = pa_fs.FileSelector(path, recursive=True, allow_not_found=True)
     found = _filesystem(io, location).get_file_info(selector)
-    return sorted(StoredFile(f.path, f.size or 0) for f in found if f.type == pa_fs.FileType.File)
+    files = (f for f in found if f.type == pa_fs.FileType.File)
+    return sorted(StoredFile(f.path, f.size or 0, f.mtime) for f in files)
 
 
 def delete_files(io: FileIO, location: str, files: Iterable[StoredFile]) -> tuple[int, int]:
@@ -80,6 +88,23 @@ def delete_empty_folder(io: FileIO, location: str) -> None:
         _filesystem(io, location).delete_dir(path_of(io, location))
     except FileNotFoundError:
         return
+
+
+def delete_folders_left_empty(io: FileIO, location: str, files: Iterable[StoredFile]) -> None:
+    """Remove the folders of deleted files, up to the location, that hold nothing any more.
+
+    One that somebody writes to at this moment stays: only an empty folder can be removed so.
+    """
+    if not isinstance(_filesystem(io, location), pa_fs.LocalFileSystem):
+        return
+    root = Path(path_of(io, location))
+    for folder in {Path(file.path).parent for file in files}:
+        while folder != root and folder.is_relative_to(root):
+            try:
+                folder.rmdir()
+            except OSError:
+                break  # not empty, or gone already
+            folder = folder.parent  # noqa: PLW2901 - on the way up
 
 
 def open_input(io: FileIO, location: str, size: int) -> Any:

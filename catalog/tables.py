@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Container
+from datetime import datetime
+
 from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import BooleanExpression
 
-from catalog import reading, rollback, sealing, staging
-from catalog.base import BranchCatalog, Change, Covered, Published, Scan, Staging
+from catalog import expiry, orphans, reading, rollback, sealing, staging
+from catalog.base import BranchCatalog, Change, Covered, Litter, Published, Scan, Staging
 from catalog.home import Home
 from catalog.refs import AuditedHead, Branch, Capabilities, Seal, Snapshot, TableName
+from catalog.retention import Keep
 from catalog.vendor import translated
 
 
@@ -103,3 +107,21 @@ class TableCatalog(BranchCatalog):
         """See the port."""
         with translated(str(table)):
             return rollback.rollback(self._tables, table, to, expected)
+
+    def expire(self, table: TableName, keep: Keep, *, dry_run: bool = False) -> list[Snapshot]:
+        """See the port."""
+        with translated(str(table)):
+            return expiry.expire(self._tables, table, keep, dry_run=dry_run)
+
+    def sweep(
+        self,
+        table: TableName,
+        *,
+        before: datetime,
+        live: Callable[[], Container[str]],
+        forgotten: Collection[int] = (),
+        dry_run: bool = False,
+    ) -> list[Litter]:
+        """See the port."""
+        with translated(str(table)):
+            return orphans.sweep(self._tables, table, before, live, forgotten, dry_run=dry_run)

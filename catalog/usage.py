@@ -28,7 +28,7 @@ def data_in_use(
     home: Home, table: Table, snapshots: Iterable[IcebergSnapshot], paths: Collection[str]
 ) -> set[str]:
     """Those of the paths that the snapshots refer to; every manifest is read once."""
-    io, seen, used = table.io, set[str](), set[str]()
+    io, seen, used, wanted = table.io, set[str](), set[str](), frozenset(paths)
     for snapshot, manifests in _read(home, table, snapshots):
         for location, manifest in manifests.items():
             if location in seen:
@@ -40,7 +40,7 @@ def data_in_use(
                     raise
                 break
             seen.add(location)
-            used |= {storage.path_of(io, e.data_file.file_path) for e in entries} & set(paths)
+            used |= {storage.path_of(io, e.data_file.file_path) for e in entries} & wanted
     return used
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from checks.report import CheckResult, Outcome
 from checks.words import share
@@ -10,6 +11,7 @@ from checks.words import share
 SCHEMA = "wap:schema"
 ROWS = "wap:rows"
 FIT = "wap:fit"
+SAME_ROWS = "wap:same-rows"
 
 #: No audit passes without these, whatever its contracts say.
 REQUIRED = frozenset({SCHEMA, ROWS})
@@ -92,6 +94,40 @@ def reconcile_check(
         failing_rows=off,
         tested_rows=max(read, 0),
         outcome=Outcome.FAILED if lines else Outcome.PASSED,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SameRows:
+    """Rows of some files: how many, in how many files, and a digest that knows no order."""
+
+    rows: int
+    files: int
+    digest: str
+
+
+def same_rows_check(before: SameRows, after: SameRows) -> CheckResult:
+    """Hold the rows of files that are written anew against those that they are written from.
+
+    Args:
+        before: of the files that go.
+        after: of the files that come.
+    """
+    same = (before.rows, before.digest) == (after.rows, after.digest)
+    files = f"{before.files:,} files become {after.files:,}"
+    measured = f"{after.rows:,} rows, all as before; {files}"
+    if not same:
+        measured = f"{before.rows:,} rows before, {after.rows:,} after, and not the same; {files}"
+    return CheckResult(
+        name=SAME_ROWS,
+        relation="",
+        kind="compaction",
+        title="Files that are written anew hold the same rows",
+        expected="the same rows by value, each as often as before",
+        measured=measured,
+        value=float(abs(before.rows - after.rows)),
+        tested_rows=before.rows,
+        outcome=Outcome.PASSED if same else Outcome.FAILED,
     )
 
 

@@ -53,6 +53,7 @@ from wap.steps import (
     Steps,
     Undone,
 )
+from wap.undoing import published_move, undo_run
 from wap.writing import count_batch, shape_of, write_batch
 
 # A cancel is heard by asking, between two effects, never thrown into the middle of a commit.
@@ -242,19 +243,7 @@ class Activities(Steps):
     @_step
     def drop_branch(self, run: RunRef) -> Undone:
         pinned = self._pinned(run)
-        table = _table(pinned)
-        move = self._published_move(run, pinned)
-        if move is not None:
-            return Undone(removed="nothing: the run is published", published=move)
-        dropped = self.catalog.drop(_branch(run), table)
-        # Without its branch no late publish can succeed, so this answer is the last.
-        move = self._published_move(run, pinned)
-        if move is not None:
-            return Undone(removed="nothing: the run is published", published=move)
-        published = self.catalog.published(table)
-        if published is not None:
-            evidence.discard(published.io, published.location, run.run_id)
-        return Undone(removed=f"{dropped.files} files, {dropped.bytes:,} bytes")
+        return undo_run(self.catalog, run.run_id, _table(pinned), pinned.before)
 
     @_step
     def record_lineage(self, run: RunRef, result: RunResult) -> str:
@@ -272,13 +261,6 @@ class Activities(Steps):
         """Where engines may spill."""
         return self.project.state / "tmp"
 
-    def _published_move(self, run: RunRef, pinned: PinnedPlan) -> SnapshotMove | None:
-        """The move of main when main holds this run's seal."""
-        for snapshot, seal in evidence.seals(self.catalog, _table(pinned)):
-            if seal.run_id == run.run_id:
-                return SnapshotMove(before=pinned.before, after=snapshot.id)
-        return None
-
     def _refuse_done(self, run: RunRef) -> None:
         """Refuse to publish what another run has: it may have done so before our branch was opened.
 
@@ -289,7 +271,7 @@ class Activities(Steps):
             HeadMovedError: it has; the batch is planned anew.
         """
         pinned, table = self._pinned(run), _table(self._pinned(run))
-        if self._published_move(run, pinned) is not None:
+        if published_move(self.catalog, run.run_id, table) is not None:
             return
         if was_done(self._source(run, pinned), self.catalog, table, pinned.plan):
             published = self.catalog.published(table)

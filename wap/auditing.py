@@ -17,6 +17,7 @@ from checks.gate import judge, refused
 from checks.masking import difference
 from checks.own import reconcile_check, schema_check
 from checks.report import CheckResult, Outcome, Report
+from wap.compaction import contracts_about_the_table, is_compaction, same_rows
 from wap.evidence import Basis
 from wap.model import CheckCounts, CheckFact
 from wap.relations import audit_relation
@@ -29,7 +30,8 @@ RelationOf = Callable[..., AbstractContextManager[Relation]]
 
 def contracts_of(pinned: PinnedPlan) -> tuple[Contract, ...]:
     """The contracts as they were when the run began."""
-    return tuple(parse_contract(c.text, c.path) for c in pinned.contracts)
+    contracts = tuple(parse_contract(c.text, c.path) for c in pinned.contracts)
+    return contracts_about_the_table(contracts) if is_compaction(pinned) else contracts
 
 
 def audit_head(
@@ -51,6 +53,12 @@ def audit_head(
     """
     started_at = datetime.now(UTC)
     contracts = contracts_of(pinned)
+    rewriting: list[CheckResult] = []
+    if is_compaction(pinned):
+        proof = same_rows(
+            catalog, staging, memory_limit=memory_limit, temp_directory=temp_directory
+        )
+        rewriting.append(proof)
     with relation_of(
         catalog,
         staging,
@@ -70,10 +78,13 @@ def audit_head(
             contracts=contracts,
             relation=relation,
             auditor=auditor,
-            own=own_checks(
-                column_texts(Schema.model_validate_json(pinned.wanted_schema)),
-                column_texts(staging.schema),
-                books,
+            own=(
+                *own_checks(
+                    column_texts(Schema.model_validate_json(pinned.wanted_schema)),
+                    column_texts(staging.schema),
+                    books,
+                ),
+                *rewriting,
             ),
             started_at=started_at,
         )

@@ -50,7 +50,7 @@ class Watched:
 
 def workflow_id(request: RunRequest) -> str:
     """The same for the same request: asking again while it runs follows it, never doubles it."""
-    own = json.dumps([request.inputs, request.interval])
+    own = json.dumps([request.inputs, request.interval, *(["compact"] * request.compact)])
     digest = hashlib.sha256(own.encode()).hexdigest()[:8]
     return f"wap-{request.project}-{request.pipeline}-{digest}"
 
@@ -165,7 +165,7 @@ async def _result_of_failed(
         table=(watched.progress.table if watched.progress else None) or "",
         ending=Ending.ROLLED_BACK,
         reason=reason,
-        incomplete=(f"branch wap/{run_id} and its files may still be there",),
+        incomplete=(f"branch wap/{run_id} and its files may still be there: see `wap maintain`",),
     )
 
 

@@ -25,6 +25,8 @@ from wap.sources.base import Counts, Split, SqlStream
 from wap.worker import open_activities
 
 ROWS = 3
+#: How the run id of a probe begins.
+PROBE = "doctor-"
 
 
 class Finding(Value):
@@ -133,7 +135,7 @@ def probe(catalog: BranchCatalog, engine: Engine) -> str:
     Raises:
         WapError: main showed the probe, or the probe could not be read back.
     """
-    branch = Branch.of_run(f"doctor-{uuid.uuid4().hex[:8]}")
+    branch = Branch.of_run(f"{PROBE}{uuid.uuid4().hex[:8]}")
     table = TableName(("wap_doctor",), "probe")
     shape = TableShape(Schema(NestedField(1, "id", LongType(), required=False)))
     before = catalog.tables()

@@ -37,6 +37,13 @@ class RunHome:
         rejects = self._below("rejects")
         return RunFolder(self.state, run_id, self._below(f"runs/{run_id}"), rejects)
 
+    def runs(self) -> list[str]:
+        """Ids of the runs that have a folder: those that were never closed, sorted."""
+        if self.io is None:
+            folder = self.state / "runs"
+            return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        return sorted({name.partition("/")[0] for name in self._below("runs").names()})
+
     def keep_report(self, folder: Path) -> None:
         """Put a report beside the others, whoever wrote it.
 

@@ -101,6 +101,7 @@ class RunRequest(Value):
         heartbeat_seconds: a worker that is silent for so long is taken for dead.
         data_queue: workers of their own take the steps that move rows (stage, audit).
         indexed: the server knows our search attributes, so that the run may set them.
+        compact: nothing is read: small files that are published are written anew as larger ones.
     """
 
     project: str
@@ -110,6 +111,7 @@ class RunRequest(Value):
     heartbeat_seconds: float = 10.0
     data_queue: bool = False
     indexed: bool = False
+    compact: bool = False
 
 
 class StepState(Value):

@@ -10,6 +10,7 @@ from catalog.base import BranchCatalog, Published
 from catalog.refs import TableName
 from checks.contract import check_columns, parse_contract
 from wap import evidence
+from wap.compaction import NoRows, plan_compaction
 from wap.declared import Declared, check_interval
 from wap.errors import BatchRefusedError
 from wap.model import ColumnFact, RunRequest
@@ -34,10 +35,14 @@ def source_of(
 ) -> Source:
     """The pipeline's source, reading the inputs the request gives in place of its own.
 
+    A compaction reads nothing of it.
+
     Args:
         rejects: where every row that is set aside is kept, as JSON lines.
         spark: what reads databases.
     """
+    if request.compact:
+        return NoRows()
     return open_source(
         pipeline.source,
         project.root,
@@ -85,6 +90,8 @@ def make_plan(
         ConfigError, ContractError: the declaration is not valid, or does not fit the input.
         SourceError: there is no input, or it cannot be read.
     """
+    if request.compact:
+        return plan_compaction(catalog, said)
     pipeline = said.pipeline
     published = catalog.published(said.table)
     since = evidence.cursor(catalog, said.table)

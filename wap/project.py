@@ -24,6 +24,7 @@ from wap.settings import (
     EngineSection,
     LedgerSection,
     LineageSection,
+    MaintainSection,
     MetricsSection,
     RunsSection,
     Settings,
@@ -101,6 +102,11 @@ class Project:
     def lineage(self) -> LineageSection:
         """The settings under ``[lineage]``; ``folder`` is an absolute path."""
         return self.settings.lineage
+
+    @property
+    def maintain(self) -> MaintainSection:
+        """The settings under ``[maintain]``."""
+        return self.settings.maintain
 
     @property
     def temporal(self) -> TemporalSection:

@@ -265,6 +265,19 @@ class AuditSection(Section):
     """Failing rows shown in a report per check; 0 shows none."""
 
 
+class MaintainSection(Section):
+    """What `wap maintain` leaves alone."""
+
+    keep_runs: int = Field(default=20, ge=1)
+    """So many of a table's newest published runs stay in its history, whatever their age."""
+    keep_days: float = Field(default=5.0, ge=0)
+    """What main showed within so many days stays, however many runs there were."""
+    grace_hours: float = Field(default=24.0, ge=1)
+    """A file younger than this is never deleted: somebody's commit may be about to name it."""
+    abandoned_hours: float = Field(default=1.0, ge=0)
+    """So long after its workflow was over, a run that left its branch is undone."""
+
+
 class Settings(Section):
     """All of ``wap.toml``; an empty file is a valid one."""
 
@@ -281,3 +294,4 @@ class Settings(Section):
     engine: EngineSection = EngineSection()
     spark: SparkSection = SparkSection()
     audit: AuditSection = AuditSection()
+    maintain: MaintainSection = MaintainSection()

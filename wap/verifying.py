@@ -10,6 +10,7 @@ from pathlib import Path
 from catalog.base import BranchCatalog, Published
 from catalog.errors import TableNotFoundError, UnsealedError
 from catalog.refs import Seal, Snapshot, TableName
+from catalog.retention import is_cut
 from checks.errors import ReportError
 from checks.render import read_report
 from checks.report import Report
@@ -83,6 +84,8 @@ class TableProof(Value):
         head: main's snapshot.
         unsealed: what is not proved; [] is what an auditor wants to see.
         notes: what is worth knowing and takes nothing from the proof.
+        since: when the oldest snapshot that is kept was made, where older ones were forgotten;
+            None: all of main's history is there.
     """
 
     table: str
@@ -92,6 +95,7 @@ class TableProof(Value):
     unsealed: tuple[Unsealed, ...]
     notes: tuple[Unsealed, ...]
     seals: tuple[SealProof, ...]
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,7 @@ class _Table:
             unsealed=tuple(self.unsealed),
             notes=tuple(self.notes),
             seals=tuple(proofs),
+            since=log[-1].committed_at if is_cut(log) else None,
         )
 
     def _seal(

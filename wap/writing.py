@@ -18,6 +18,7 @@ from pyiceberg.schema import Schema
 
 from catalog.base import BranchCatalog, Change, Scan, Staging, TableShape
 from wap import attempts
+from wap.compaction import is_compaction, rewritten
 from wap.engines.base import Engine, Merged, Progress, Written
 from wap.errors import ConfigError
 from wap.keyed.rule import Became, Rule
@@ -77,7 +78,7 @@ def _stage(
     became: Became | None = None
     replaced: Scan | None
     try:
-        if pinned.pipeline.write.keyed:
+        if pinned.pipeline.write.keyed and not is_compaction(pinned):
             merged, counts = _merge(pinned, source, engine, catalog, staging, folder)
             became, written, kept = merged.became, merged.added, merged.kept
             replaced = Scan(staging.schema, merged.removed, staging.io)
@@ -93,6 +94,7 @@ def _stage(
         added=written.files,
         removed=replaced.files if replaced else (),
         kept=kept.files,
+        same_rows=is_compaction(pinned),
         summary={"wap.pipeline": pinned.pipeline.name, "wap.source": pinned.plan.digest},
     )
     return catalog.stage(staging, change), books
@@ -156,6 +158,8 @@ def _replaced(
     pinned: PinnedPlan, engine: Engine, catalog: BranchCatalog, staging: Staging
 ) -> tuple[Scan | None, Written]:
     """The published files this run replaces, and the rows of them that stay, written anew."""
+    if is_compaction(pinned):
+        return rewritten(pinned, engine, catalog, staging)
     pipeline = pinned.pipeline
     if pipeline.write.mode != "replace" or staging.expected is None:
         return None, Written(())

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -201,7 +202,7 @@ class Run:
         staging = self.now
         return write_file(staging, f"{staging.data_location}/{name}.parquet", ids, partition)
 
-    def stage(self, ids: Sequence[int], **change: Sequence[DataFile]) -> Staging:
+    def stage(self, ids: Sequence[int], **change: Any) -> Staging:
         added = [self.write(ids)] if ids else []
         self.staging = self.catalog.stage(
             self.now, Change(added, summary={"wap.pipeline": "flights"}, **change)

@@ -14,6 +14,7 @@ _codec = guards_of("wap/codec.py", "tests/unit/wap/test_codec.py")
 _activities = guards_of("wap/activities.py", _STEPS)
 _auditing = guards_of("wap/auditing.py", _STEPS)
 _planning = guards_of("wap/planning.py", _STEPS)
+_undoing = guards_of("wap/undoing.py", _STEPS)
 _writing = guards_of("wap/writing.py", _STEPS)
 _evidence = guards_of("wap/evidence.py", _EVIDENCE)
 _declared = guards_of("wap/declared.py", "tests/unit/wap/test_declared.py")
@@ -38,6 +39,7 @@ _COMMIT = """\
         added=written.files,
         removed=replaced.files if replaced else (),
         kept=kept.files,
+        same_rows=is_compaction(pinned),
         summary={"wap.pipeline": pinned.pipeline.name, "wap.source": pinned.plan.digest},
     )
     return catalog.stage(staging, change), books
@@ -211,22 +213,22 @@ GUARDS: tuple[Guard, ...] = (
         "if False:",
         "test_an_input_that_another_run_published_is_planned_anew",
     ),
-    _activities(
+    _undoing(
         "another run's seal taken for this one's",
-        "if seal.run_id == run.run_id:",
+        "if seal.run_id == run_id:",
         "if True:",
         "test_a_drop_does_not_take_another_publish_for_its_own",
     ),
-    _activities(
+    _undoing(
         "a publish that comes during the undo",
-        f"{_LAST}\n        move = self._published_move(run, pinned)\n",
-        f"{_LAST}\n        move = None\n",
+        f"{_LAST}\n    move = published_move(catalog, run_id, table, before)\n",
+        f"{_LAST}\n    move = None\n",
         "test_a_publish_during_the_undo_is_told",
     ),
-    _activities(
+    _undoing(
         "evidence of a published run",
-        f"{_PUBLISHED}\n        dropped",
-        "pass\n        dropped",
+        f"{_PUBLISHED}\n    dropped",
+        "pass\n    dropped",
         "test_a_late_undo_of_a_published_run_leaves_it_alone",
     ),
     _activities(
@@ -255,7 +257,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _auditing(
         "contracts that changed during the run",
-        "return tuple(parse_contract(c.text, c.path) for c in pinned.contracts)",
+        "contracts = tuple(parse_contract(c.text, c.path) for c in pinned.contracts)",
         "return tuple(parse_contract(Path(c.path).read_text(), c.path) for c in pinned.contracts)",
         "test_the_contracts_are_those_of_the_plan",
     ),

@@ -28,6 +28,7 @@ from wap.cli.live import result_json
 from wap.cli.show import _branch_json
 from wap.diff import TableDiff
 from wap.doctor import Finding
+from wap.maintenance import Upkeep
 from wap.model import Build, Ending, ExitCode, RunResult
 from wap.pipeline import parse_pipeline
 from wap.proposed import Proposal
@@ -305,9 +306,10 @@ def test_every_kind_of_document_has_a_sample():
     assert set(samples()) == with_json - {"report"}
 
 
-def test_run_sample_is_what_a_run_prints():
+@pytest.mark.parametrize("name", ["run", "compact"])
+def test_run_sample_is_what_a_run_prints(name):
     result = RunResult(run_id="r", pipeline="p", table="n.t", ending=Ending.PUBLISHED)
-    assert shape(samples()["run"]) == shape(result_json(result))
+    assert shape(samples()[name]) == shape(result_json(result))
 
 
 def test_branches_sample_is_what_is_printed():
@@ -331,6 +333,11 @@ def test_verify_sample_holds_proofs():
 def test_samples_of_one_document_each(name, model):
     sample = samples()[name]
     assert shape(model.model_validate(sample).model_dump(mode="json")) == shape(sample)
+
+
+def test_maintain_sample_is_an_upkeep():
+    sample = samples()["maintain"]
+    assert shape(Upkeep.model_validate(sample).model_dump(mode="json")) == shape(sample)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Every command: importing them registers them with the app."""
 
-from wap.cli import access, keep, new, pipelines, proof, run, serve, show, workers
+from wap.cli import access, keep, maintain, new, pipelines, proof, run, serve, show, workers
 from wap.cli.app import app
 
 __all__ = [
-    "access", "app", "keep", "new", "pipelines", "proof", "run", "serve", "show", "workers",
+    "access", "app", "keep", "maintain", "new", "pipelines", "proof", "run", "serve", "show",
+    "workers",
 ]  # fmt: skip

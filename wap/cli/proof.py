@@ -89,14 +89,15 @@ def _silent(_table: str, _done: int, _of: int) -> None:
 
 
 def _print_proofs(proofs: Sequence[TableProof]) -> None:
-    grid = grid_of("", "table", "snapshots", "sealed", "not proved")
+    grid = grid_of("", "table", "snapshots", "sealed", "history since", "not proved")
     for p in proofs:
         bad = "\n".join(
             f"{u.snapshot} ({u.operation}, {u.committed_at:%Y-%m-%d %H:%M}): {u.reason}"
             for u in p.unsealed
         )
         mark = Text("✘", "red") if p.unsealed else Text("✔", "green")
-        grid.add_row(mark, p.table, str(p.snapshots), str(p.sealed), Text(bad or "none"))
+        since = f"{p.since:%Y-%m-%d %H:%M}" if p.since else "its beginning"
+        grid.add_row(mark, p.table, str(p.snapshots), str(p.sealed), since, Text(bad or "none"))
     console.print(grid if proofs else "nothing is published yet")
     hints = {u.code: u.hint for p in proofs for u in p.unsealed}
     for code, hint in hints.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -40,6 +40,15 @@ def run(
     """Stage, audit and publish: main moves to exactly what was audited, or nothing changes."""
     opened = open_project(project)
     requests = _requests(opened, pipelines or [], every, source or [], start, end)
+    do_runs(opened, requests, as_json=as_json)
+
+
+def do_runs(opened: Project, requests: list[RunRequest], *, as_json: bool) -> NoReturn:
+    """Run them side by side, show them, say the verdicts, and leave with the gravest.
+
+    Raises:
+        typer.Exit: always, with the exit code.
+    """
     with LiveRuns(messages) as live:
         watched = run_requests(
             opened, requests, changed=live.changed, server_found=lambda s: _tell_server(s, as_json)

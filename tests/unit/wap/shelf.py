@@ -131,3 +131,4 @@ class Shelf(BranchCatalog):
 
     open_branch = stage = seal = publish = rebase = drop = rollback = made_of = _read_only
     covered = _read_only
+    expire = sweep = _read_only

@@ -6,6 +6,7 @@ import pytest
 
 from catalog.errors import HeadMovedError
 from catalog.refs import TableName
+from wap import compaction
 from wap.activities import Activities
 from wap.model import RunRequest
 from wap.project import load_project
@@ -99,3 +100,18 @@ def test_a_step_that_is_tried_again_behind_its_commit_finds_its_books(steps):
     assert again.rows.staged == 1
     assert again.rows.read == 2
     assert steps.reconcile(run).balanced
+
+
+def test_a_compaction_writes_the_rows_anew_and_meets_no_key(steps, tmp_path, monkeypatch):
+    monkeypatch.setattr(compaction, "FEWEST", 2)
+    publish(steps, staged(steps, "one", "7,one"))
+    run = RunRef(
+        run_id="compact-1", request=RunRequest(project="p", pipeline="orders", compact=True)
+    )
+    steps.resolve(run)
+    steps.open_branch(run)
+    steps.stage(run)
+    publish(steps, run)
+    published = steps.catalog.published(TABLE)
+    assert len(steps.catalog.scan(TABLE, published.snapshot.id).files) == 1
+    assert ids(steps, tmp_path) == [1, 7]

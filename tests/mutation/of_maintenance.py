@@ -1,0 +1,190 @@
+"""Guards of clean-up: what is not forgotten, what is not deleted, and who is not undone."""
+
+from __future__ import annotations
+
+from tests.mutation.guard import Guard, guards_of
+
+_BEHAVIORS = "tests/behaviors/test_catalog_maintenance.py"
+_UNIT = "tests/unit/wap/test_maintenance.py"
+_expiry = guards_of("catalog/expiry.py", _BEHAVIORS)
+_retention = guards_of("catalog/retention.py", _BEHAVIORS)
+_orphans = guards_of("catalog/orphans.py", _BEHAVIORS)
+_home = guards_of("catalog/home.py", _BEHAVIORS)
+_nessie = guards_of("catalog/nessie_home.py", _BEHAVIORS)
+_compaction = guards_of("wap/compaction.py", "tests/unit/wap/test_compaction.py")
+_own = guards_of("checks/own.py", "tests/unit/wap/test_compaction.py")
+_auditing = guards_of("wap/auditing.py", "tests/unit/wap/test_compaction.py")
+_liveness = guards_of("wap/liveness.py", _UNIT)
+_maintenance = guards_of("wap/maintenance.py", _UNIT)
+_ONLY = "test_only_files_that_nothing_needs_are_deleted[sqlite]"
+
+GUARDS: tuple[Guard, ...] = (
+    _expiry(
+        "a ref that moved under an expiry",
+        "moves.refs_are(table.metadata)",
+        "()",
+        "test_a_ref_that_moves_under_an_expiry_is_not_lost[portable]",
+    ),
+    _expiry(
+        "tags taken for nothing",
+        "tags=[r.snapshot_id for r in others.values() if not _is_branch(r.snapshot_ref_type)],",
+        "tags=[],",
+        "test_a_tag_keeps_the_run_it_points_into_and_no_more[sqlite]",
+    ),
+    _expiry(
+        "unsealed snapshots that would be hidden",
+        "unsealed=_unsealed(table, list(lineage.ancestry(lineage.main)))",
+        "unsealed=()",
+        "test_a_snapshot_that_no_seal_covers_is_not_hidden_from_auditors[sqlite]",
+    ),
+    _retention(
+        "the ground of a waiting run",
+        "if any(s.id in held for s in block) or ",
+        "if ",
+        "test_a_waiting_run_keeps_its_ground_and_gets_in[sqlite]",
+    ),
+    _retention(
+        "branches taken for nothing",
+        "            held.add(snapshot.id)\n",
+        "",
+        "test_a_foreign_branch_keeps_what_it_stands_on[sqlite]",
+    ),
+    _retention(
+        "what main has just left",
+        "        or _left_at(lineage, blocks, at) >= keep.shown_since\n",
+        "",
+        "test_what_main_showed_lately_stays_however_old_it_is[sqlite]",
+    ),
+    _retention(
+        "what a live run published",
+        "        or any(s.run_id is not None and s.run_id in keep.live for s in blocks[at])\n",
+        "",
+        "test_what_a_live_run_made_stays[sqlite]",
+    ),
+    _retention(
+        "half a run",
+        "snapshot.run_id == above.run_id",
+        "False",
+        "test_a_tag_keeps_the_run_it_points_into_and_no_more[sqlite]",
+    ),
+    _orphans(
+        "grace",
+        "and file.modified < before",
+        "",
+        _ONLY,
+    ),
+    _orphans(
+        "a live run's files",
+        "busy = _Busy(live(), home.runs_on(name))",
+        "busy = _Busy(home.runs_on(name))",
+        _ONLY,
+    ),
+    _orphans(
+        "a run that has a branch",
+        "busy = _Busy(live(), home.runs_on(name))",
+        "busy = _Busy(live())",
+        "test_a_run_with_a_branch_is_at_work_whoever_else_knows_it[sqlite]",
+    ),
+    _orphans(
+        "files of snapshots",
+        "return used | usage.data_in_use(home, now, every, {f.path for f in files})",
+        "return used",
+        "test_a_run_that_ends_while_files_are_looked_at_keeps_its_own[sqlite]",
+    ),
+    _orphans(
+        "manifests of snapshots",
+        "    used |= usage.metadata_in_use(home, now, every)\n",
+        "",
+        _ONLY,
+    ),
+    _orphans(
+        "the table's own metadata file",
+        "        used |= _metadata_files(table)\n",
+        "",
+        "test_a_metadata_file_that_lost_its_race_goes_and_the_current_one_stays[sqlite]",
+    ),
+    _orphans(
+        "another table in the same place",
+        "elif told[1].decode().lower() != str(table.metadata.table_uuid):",
+        "elif False:",
+        "test_a_place_that_two_tables_share_is_left_alone[sqlite]",
+    ),
+    _orphans(
+        "files of a kind that nobody of ours makes",
+        "return kind_of(file.path) is not None and file.modified",
+        "return file.modified",
+        _ONLY,
+    ),
+    _nessie(
+        "what an earlier commit of Nessie shows",
+        "for location in sorted(self._locations(now) - {now.metadata_location}):",
+        "for location in ():",
+        "test_on_nessie_a_commit_that_can_be_read_keeps_its_files[nessie]",
+    ),
+    _retention(
+        "a history that was cut taken for whole",
+        'return oldest.parent_id is not None or oldest.role in (*_BELOW_A_SEAL, "seal")',
+        "return False",
+        "test_the_newest_runs_stay_whole_and_proved[sqlite]",
+    ),
+    _auditing(
+        "rows that changed while they were written anew",
+        "        rewriting.append(proof)\n",
+        "        del proof\n",
+        "test_rows_that_changed_on_the_way_are_not_published[lost]",
+    ),
+    _own(
+        "rows of which one value differs",
+        "same = (before.rows, before.digest) == (after.rows, after.digest)",
+        "same = before.rows == after.rows",
+        "test_rows_of_which_one_value_differs_are_not_the_same",
+    ),
+    _own(
+        "a row that was lost on the way",
+        "same = (before.rows, before.digest) == (after.rows, after.digest)",
+        "same = before.digest == after.digest",
+        "test_rows_of_which_one_value_differs_are_not_the_same",
+    ),
+    _compaction(
+        "a gate without a contract",
+        "    if not left:\n",
+        "    if False:\n",
+        "test_contracts_about_the_batch_alone_are_not_enough",
+    ),
+    _compaction(
+        "files that are large enough",
+        " and file.file_size_in_bytes < SMALL_BYTES:",
+        ":",
+        "test_a_file_that_is_large_or_of_another_spec_is_not_touched",
+    ),
+    _liveness(
+        "a live run",
+        "return found is not None and found[2] in self.marks",
+        "return False",
+        "test_a_live_run_is_kept_whatever_else_is_told_of_it",
+    ),
+    _maintenance(
+        "a live run that also ended once",
+        "if left.run_id in at_work:",
+        "if False:",
+        "test_a_live_run_is_kept_whatever_else_is_told_of_it",
+    ),
+    _maintenance(
+        "a run that ended a moment ago",
+        "young = ended.at > self.now - wait",
+        "young = False",
+        "test_a_run_that_ended_waits_out_its_grace",
+    ),
+    _maintenance(
+        "somebody else's run",
+        "if not left.is_ours and not left.run_id.startswith(PROBE):",
+        "if False:",
+        "test_a_run_that_temporal_does_not_know_is_removed_if_it_was_ours_and_is_old",
+    ),
+    _maintenance(
+        "a young run that Temporal does not know",
+        "if left.since is not None and left.since > self.now - wait:",
+        "if False:",
+        "test_a_run_that_temporal_does_not_know_is_removed_if_it_was_ours_and_is_old",
+    ),
+)
