@@ -251,8 +251,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _auditing(
         "a table of other columns",
-        "schema_check(column_texts(wanted), column_texts(staging.schema)),",
-        "schema_check(column_texts(wanted), column_texts(wanted)),",
+        "schema_check(wanted, actual),",
+        "schema_check(wanted, wanted),",
         "test_a_table_of_other_columns_does_not_pass",
     ),
     _auditing(
@@ -331,8 +331,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _evidence(
         "a file that is missing",
-        "if not source.exists():",
-        "if False:",
+        "if not source.exists():\n        raise",
+        "if False:\n        raise",
         "test_a_missing_file_is_said_so",
     ),
     _evidence(
