@@ -97,7 +97,8 @@ def _broken(
     about_it = (
         below.id == seal.parent_id == facts.audited
         and below.run_id == facts.run_id
-        and below.role in _BELOW_A_SEAL
+        # A run that is audited again where it stands is sealed again; each seal is looked at.
+        and below.role in (*_BELOW_A_SEAL, "seal")
     )
     if not about_it:
         return Gap(seal, "seal", "it is not about the snapshot it stands on")

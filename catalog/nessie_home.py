@@ -217,10 +217,21 @@ class NessieHome(Home):
     def sweep(self, branch: Branch) -> None:
         """Remove what attempts of the run left beside its branch; such an attempt then fails."""
         for ref in self.api.refs(f"{SIDE}{branch.run_id}/"):
+            self._remove(ref)
+
+    def _remove(self, ref: Ref) -> None:
+        """Delete a branch wherever it has moved to meanwhile; it may also be gone."""
+        for _ in range(_TRIES):
             try:
                 self.api.delete(ref)
             except CommitFailedException:
-                self.api.delete(self.api.ref(ref.name))
+                try:
+                    ref = self.api.ref(ref.name)
+                except RefGoneError:
+                    return
+            else:
+                return
+        raise CatalogUnavailableError("the branch keeps moving", where=ref.name)
 
     def publications(self, branch: Branch, name: TableName) -> Iterator[Entry]:
         """The commits of main by which the run published the table."""

@@ -223,21 +223,33 @@ def publish(home: NessieHome, heads: Sequence[AuditedHead]) -> list[Snapshot]:
     check_group(home, heads)
 
     def decide() -> Decision[list[Snapshot]]:
-        main, tables = home.main([h.table for h in heads])
-        done: list[Snapshot] = []
-        proposals: list[Publication] = []
-        for head, visible in zip(heads, tables, strict=True):
-            found = published_seal(visible, head)
-            if found is not None:
-                done.append(found)
-            else:
-                proposals.append(_publication(home, head, visible, main))
-        return proposals or Done(done)
+        while True:
+            main, tables = home.main([h.table for h in heads])
+            try:
+                return _decided(home, heads, main, tables)
+            except BranchNotFoundError:
+                # Another attempt may have published it and left, between these two looks.
+                if home.main([])[0].hash == main.hash:
+                    raise
 
     with home.serial([h.table for h in heads]):
         snapshots = settle(home.committer, decide)
         _leave(home, snapshots, heads)
         return snapshots
+
+
+def _decided(
+    home: NessieHome, heads: Sequence[AuditedHead], main: Ref, tables: Sequence[Pointed | None]
+) -> Decision[list[Snapshot]]:
+    done: list[Snapshot] = []
+    proposals: list[Publication] = []
+    for head, visible in zip(heads, tables, strict=True):
+        found = published_seal(visible, head)
+        if found is not None:
+            done.append(found)
+        else:
+            proposals.append(_publication(home, head, visible, main))
+    return proposals or Done(done)
 
 
 def _publication(

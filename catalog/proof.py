@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from pyiceberg.table import Table
@@ -102,15 +103,19 @@ def check_chain(
 def check_one_change(roles: Sequence[str | None], audited: AuditedHead) -> None:
     """Below its seal a run has one change at most: the audit saw the batch of the newest alone.
 
+    Several seals may lie on each other: a run that was audited again without having moved, because
+    another table of its group had, is sealed again.
+
     Args:
         roles: those of the run's own snapshots, newest first.
         audited: what is to be published.
 
     Raises:
-        UnsealedError: there is a second change, or a seal further down.
+        UnsealedError: there is a second change, or a seal below the change.
     """
     changes: tuple[Role, ...] = ("stage", "rebase")
-    if "seal" in roles[1:] or sum(role in changes for role in roles) > 1:
+    below = list(itertools.dropwhile(lambda role: role == "seal", roles))
+    if "seal" in below or sum(role in changes for role in below) > 1:
         what = "the branch holds more than the one change that was audited as the run's batch"
         raise UnsealedError(what, where=where_of(audited), hint=AGAIN)
 

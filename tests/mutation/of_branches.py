@@ -258,7 +258,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _coverage(
         "a seal over what is no stage",
-        "        and below.role in _BELOW_A_SEAL\n",
+        '        and below.role in (*_BELOW_A_SEAL, "seal")\n',
         "",
         f"{_UNIT}_guard_coverage.py::test_a_seal_over_a_snapshot_without_a_role",
     ),

@@ -354,14 +354,14 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _proof(
         "a second change of the run",
-        'if "seal" in roles[1:] or sum(role in changes for role in roles) > 1:',
-        'if "seal" in roles[1:]:',
+        'if "seal" in below or sum(role in changes for role in below) > 1:',
+        'if "seal" in below:',
         f"{_TAINT}::test_two_changes_of_one_run_of_which_the_audit_saw_one_as_the_batch[sqlite]",
     ),
     _proof(
         "a seal below the seal",
-        'if "seal" in roles[1:] or sum(role in changes for role in roles) > 1:',
-        "if sum(role in changes for role in roles) > 1:",
+        'if "seal" in below or sum(role in changes for role in below) > 1:',
+        "if sum(role in changes for role in below) > 1:",
         f"{_UNIT}_guard_proof.py::test_a_run_has_one_change_and_one_seal",
     ),
     _coverage(

@@ -73,6 +73,13 @@ def test_a_seal_about_another_snapshot():
     assert names([BOOT, snap(2, "stage", "a"), seal(3, "a", audited=1)]) == [3, 2]
 
 
+def test_a_seal_of_a_seal_is_looked_at_like_any():
+    log = [BOOT, snap(2, "stage", "a"), seal(3, "a"), seal(4, "a")]
+    assert names(log) == []
+    assert names(log, same=False) == [4, 3, 2]
+    assert names([BOOT, snap(2, "stage", "a"), seal(3, "b"), seal(4, "a")]) == [4, 3, 2]
+
+
 def test_a_seal_of_another_run():
     assert names([BOOT, snap(2, "stage", "a"), seal(3, "b")]) == [3, 2]
 

@@ -48,7 +48,8 @@ def test_what_is_no_seal_is_about_nothing(odd):
 
 
 def test_a_run_has_one_change_and_one_seal():
-    for roles in (["seal", "stage", "open"], ["seal", "rebase"], ["seal", "open"]):
+    again = ["seal", "seal", "stage"]  # audited and sealed again where it stood
+    for roles in (["seal", "stage", "open"], ["seal", "rebase"], ["seal", "open"], again):
         check_one_change(roles, AUDITED)
     for roles in (["seal", "stage", "seal", "open"], ["seal", "stage", "rebase"]):
         with pytest.raises(UnsealedError, match="one change"):
