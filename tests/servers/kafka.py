@@ -65,8 +65,9 @@ class Kafka:
     def _format(self, settings: Path) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         subprocess.run(
-            [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings),
-             "--add-scram", f"SCRAM-SHA-512=[name={USER},password={self.password}]"],
+            # With "=", for the id may begin with a dash.
+            [*self._java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}",
+             "-c", str(settings), "--add-scram", f"SCRAM-SHA-512=[name={USER},password={self.password}]"],
             check=True, capture_output=True, cwd=settings.parent,
         )  # fmt: skip
 
