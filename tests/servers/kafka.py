@@ -67,7 +67,8 @@ class Kafka:
         subprocess.run(
             # With "=", for the id may begin with a dash.
             [*self._java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}",
-             "-c", str(settings), "--add-scram", f"SCRAM-SHA-512=[name={USER},password={self.password}]"],
+             "-c", str(settings),
+             "--add-scram", f"SCRAM-SHA-512=[name={USER},password={self.password}]"],
             check=True, capture_output=True, cwd=settings.parent,
         )  # fmt: skip
 
