@@ -222,14 +222,18 @@ def publish(home: NessieHome, heads: Sequence[AuditedHead]) -> list[Snapshot]:
     """See :meth:`catalog.base.BranchCatalog.publish`."""
     check_group(home, heads)
 
+    names = [head.table for head in heads]
+
     def decide() -> Decision[list[Snapshot]]:
+        main, tables = home.main(names)
         while True:
-            main, tables = home.main([h.table for h in heads])
             try:
                 return _decided(home, heads, main, tables)
             except BranchNotFoundError:
                 # Another attempt may have published it and left, between these two looks.
-                if home.main([])[0].hash == main.hash:
+                seen = main.hash
+                main, tables = home.main(names)
+                if main.hash == seen:
                     raise
 
     with home.serial([h.table for h in heads]):
