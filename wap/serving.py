@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
+from catalog.errors import CatalogError
 from wap import builds, health, metrics, worker
 from wap.activities import Activities
 from wap.doors import connect, server_of
@@ -159,7 +160,13 @@ async def _begin(project: Project, client: Client, activities: Activities) -> No
     }
     meter = Runtime.default().metric_meter.with_additional_attributes(labels)
     for table in activities.catalog.tables():
-        if (published := activities.catalog.published(table)) is not None:
+        try:
+            published = activities.catalog.published(table)
+        except CatalogError as exc:
+            # Its own runs will say so; those of other tables need this worker.
+            _log.warning("how fresh %s is cannot be told: %s", table, exc.what)
+            continue
+        if published is not None:
             metrics.published(meter, str(table), published.snapshot.committed_at)
     config = builds.deployment_of(project)
     if config is None:

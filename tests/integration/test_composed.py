@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
 
+from deploy.make_env import Issuer
 from tests.e2e.conftest import CONTRACT, PIPELINE, Shop
-from tests.servers.composed import Composed
+from tests.servers.__main__ import running
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -29,15 +32,17 @@ def shop(tmp_path_factory) -> Shop:
 
 
 @pytest.fixture(scope="module")
-def composed(server_mode: Composed, shop: Shop):
-    """All that compose starts, with the profile ``spark``."""
-    with ExitStack() as stack:
-        for server in (
-            server_mode.spark(), server_mode.worker(shop.root), server_mode.console(shop.root)
-        ):  # fmt: skip
+def composed(issuer: Issuer, shop: Shop):
+    """All that compose starts, with the profile ``spark``; other tests put odd tables in theirs."""
+    with (
+        tempfile.TemporaryDirectory(prefix="wap-composed-") as folder,
+        running(Path(folder), issuer) as servers,
+        ExitStack() as stack,
+    ):
+        for server in (servers.spark(), servers.worker(shop.root), servers.console(shop.root)):
             stack.callback(server.stop)
             server.start()
-        yield server_mode
+        yield servers
 
 
 @pytest.mark.parametrize("pipeline", ["orders", "sparked"])
