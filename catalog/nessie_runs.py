@@ -236,7 +236,7 @@ def publish(home: NessieHome, heads: Sequence[AuditedHead]) -> list[Snapshot]:
                 if main.hash == seen:
                     raise
 
-    with home.serial([h.table for h in heads]):
+    with home.serial(names):
         snapshots = settle(home.committer, decide)
         _leave(home, snapshots, heads)
         return snapshots

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -92,7 +93,7 @@ class _Lane:
             self._open.abandon()
 
 
-class Writing:
+class Writing(ABC):
     """Writes one stream of batches; used as a context manager, files are lost without finish."""
 
     def __init__(self, files: DataFiles, limits: Limits) -> None:
@@ -118,17 +119,17 @@ class Writing:
         """Bytes written so far."""
         return sum(lane.bytes for lane in self._all())
 
+    @abstractmethod
     def add(self, batch: pa.RecordBatch) -> None:
         """Take a batch in the table's columns.
 
         Raises:
             EngineError: the storage refuses what was written.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self) -> list[DataFile]:
         """Write what is left and finish all files, in the order of their names."""
-        raise NotImplementedError
 
     def _finished(self) -> list[DataFile]:
         list(self._pool.map(_Lane.close, self._all()))
