@@ -29,6 +29,9 @@ class Relation:
         keys: columns that identify a row, where the pipeline declares them; shown first in samples.
         neighbours: other tables that can be looked at, each with the snapshot it is pinned to.
         at: what "now" is to a check of freshness, with its time zone; None: the clock.
+        earlier: results of the published rows' own audit by these contracts, by check; only where
+            the candidate is the published rows and the batch, file by file. Empty: none counts.
+        earlier_run: the run whose audit that was.
     """
 
     connection: Any
@@ -41,6 +44,8 @@ class Relation:
     keys: tuple[str, ...] = ()
     neighbours: Mapping[str, int] = field(default_factory=dict)
     at: datetime | None = None
+    earlier: Mapping[str, CheckResult] = field(default_factory=dict)
+    earlier_run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from checks import soda_edge, words
@@ -12,11 +12,12 @@ from checks.conditions import looked_at, view
 from checks.contract import Contract
 from checks.masking import MASK, engine_message, hides_value
 from checks.report import CheckResult, Outcome
-from checks.rules import Rule
+from checks.rules import Rule, relative_path
 from checks.samples import ROWS, Sampled, failing_rows
 from checks.soda_edge import Finding, Verdict
 from checks.spark import REFUSALS
-from checks.uniqueness import Key, Uniqueness, measure
+from checks.standing import is_clean, joined, standing
+from checks.uniqueness import Key, Uniqueness, measure, measure_joined
 
 _OUTCOMES = {"PASSED": Outcome.PASSED, "FAILED": Outcome.FAILED, "WARN": Outcome.WARNED}
 _GOOD_STATUS = ("PASSED", "WARNED", "FAILED")
@@ -64,24 +65,57 @@ class SodaAuditor(Auditor):
         reason = _misplaced(relation, contract) or soda_edge.deaf()
         if reason:
             return [_unknown(rule, relation, reason) for rule in contract.rules], [reason]
-        by_soda = [rule for rule in contract.rules if rule.kind != "duplicate"]
-        verdict = self._run(relation, contract) if by_soda else Verdict("PASSED")
+        results = self._by_parts(relation, contract)
+        rest = [rule for rule in contract.rules if rule.name not in results]
+        found, errors = self._evaluated(relation, contract, rest)
+        results |= {r.name: self._with_sample(relation, contract, rule, r)
+                    for rule, r in zip(rest, found, strict=True)}  # fmt: skip
+        # Whoever turned the logs off meanwhile may have hidden an error of this very run.
+        errors += filter(None, [soda_edge.deaf()])
+        return [results[rule.name] for rule in contract.rules], errors
+
+    def _by_parts(self, relation: Relation, contract: Contract) -> dict[str, CheckResult]:
+        """The results that the batch alone decides, because the published rows are proved.
+
+        Nothing when any of them is not clean: then all are measured on the whole table, which
+        also has the rows to show.
+        """
+        rules = standing(contract, relation.table, relation.earlier)
+        if not rules:
+            return {}
+        batch = replace(contract, relation=f"{relation.table}__batch")
+        by_rows = [rule for rule in rules if rule.kind != "duplicate"]
+        found, errors = self._evaluated(relation, batch, by_rows)
+        if errors or not all(map(is_clean, found)):
+            return {}
+        return {
+            rule.name: joined(result, relation.earlier[rule.name], relation.earlier_run)
+            for rule, result in zip(by_rows, found, strict=True)
+        }
+
+    def _evaluated(
+        self, relation: Relation, contract: Contract, rules: Sequence[Rule]
+    ) -> tuple[list[CheckResult], list[str]]:
+        """Some rules of a contract, each with its result, and whatever is odd about them."""
+        by_soda = [rule for rule in rules if rule.kind != "duplicate"]
+        verdict = self._run(relation, contract, by_soda) if by_soda else Verdict("PASSED")
         errors = list(_complaints(verdict, by_soda, relation, contract))
         findings = {finding.path: finding for finding in verdict.findings}
         results = []
-        for rule in contract.rules:
+        for rule in rules:
             if rule.kind == "duplicate":
                 result, error = _count_keys(relation, contract, rule)
                 errors += [error] if error else []
             else:
                 result = _judged(relation, rule, findings.get(rule.relative_path), errors)
-            results.append(self._with_sample(relation, contract, rule, result))
-        # Whoever turned the logs off meanwhile may have hidden an error of this very run.
-        return results, [*errors, *filter(None, [soda_edge.deaf()])]
+            results.append(result)
+        return results, errors
 
-    def _run(self, relation: Relation, contract: Contract) -> Verdict:
-        columns = [_without_duplicates(column) for column in contract.data["columns"]]
-        data = _without_duplicates({**contract.data, "columns": columns})
+    def _run(self, relation: Relation, contract: Contract, rules: Sequence[Rule]) -> Verdict:
+        paths = {rule.relative_path for rule in rules}
+        columns = [_only(column, paths, column["name"]) for column in contract.data["columns"]]
+        dataset = f"{contract.source}/{contract.schema}/{contract.relation}"
+        data = _only({**contract.data, "columns": columns, "dataset": dataset}, paths, None)
         at = {} if relation.at is None else {"at": relation.at}
         return self.verify(relation.connection, relation.source, data, **at)
 
@@ -106,8 +140,14 @@ def _misplaced(relation: Relation, contract: Contract) -> str | None:
     return f"dataset is not {wanted}, {wanted}__batch or {wanted}__published"
 
 
-def _without_duplicates(node: Mapping[str, Any]) -> dict[str, Any]:
-    checks = [c for c in node.get("checks", ()) if "duplicate" not in c]
+def _only(node: Mapping[str, Any], paths: Container[str], column: str | None) -> dict[str, Any]:
+    """A contract, or a column of it, with the checks of these paths alone."""
+    checks = [
+        check
+        for check in node.get("checks", ())
+        for kind, body in check.items()
+        if relative_path(column, kind, (body or {}).get("qualifier")) in paths
+    ]
     rest = {k: v for k, v in node.items() if k != "checks"}
     return {**rest, "checks": checks} if checks else rest
 
@@ -203,7 +243,7 @@ def _count_keys(
         nulls_count=rule.column is None,
     )
     try:
-        found: Uniqueness = measure(relation.connection, key)
+        found = _measured_key(relation, contract, rule, key)
     except REFUSALS as exc:
         reason = engine_message(str(exc), relation.masked)
         return _unknown(rule, relation, reason), f"{rule.relative_path}: {reason}"
@@ -218,6 +258,15 @@ def _count_keys(
         outcome=rule.threshold.outcome(value),
     )
     return result, other
+
+
+def _measured_key(relation: Relation, contract: Contract, rule: Rule, key: Key) -> Uniqueness:
+    if rule not in standing(contract, relation.table, relation.earlier):
+        return measure(relation.connection, key)
+    published, batch = (
+        view(relation.schema, f"{relation.table}__{part}") for part in ("published", "batch")
+    )
+    return measure_joined(relation.connection, key, published, batch)
 
 
 def _unknown(rule: Rule, relation: Relation, reason: str) -> CheckResult:

@@ -22,6 +22,7 @@ from wap.evidence import Basis
 from wap.model import CheckCounts, CheckFact, FailedCheck
 from wap.relations import audit_relation
 from wap.runs import Books, PinnedPlan
+from wap.standing import standing_of
 from wap.types import column_texts
 
 #: :func:`wap.relations.audit_relation`, or the same on another engine.
@@ -69,6 +70,7 @@ def audit_head(
         temp_directory=temp_directory,
         # So that the same audit years later measures the same ages.
         at=started_at,
+        standing=standing_of(catalog, staging, contracts),
     ) as relation:
         return judge(
             run_id=run_id,

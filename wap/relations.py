@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from checks.base import Relation
 from wap.errors import RelationError
 from wap.field_map import check_names, columns_by_id, duckdb_type, literal, quoted
 from wap.remote_files import failure_of, serve
+from wap.standing import Standing
 from wap.type_texts import type_text
 
 #: Names that DuckDB keeps for itself; a view in a schema of that name cannot be reached.
@@ -109,10 +111,15 @@ def audit_relation(
     memory_limit: str = "400MB",
     threads: int = 2,
     at: datetime | None = None,
+    standing: Standing = Standing(),  # noqa: B008 - frozen
 ) -> Iterator[Relation]:
     """What an audit looks at, in a connection of its own that ends with the ``with`` block.
 
     The candidate is pinned to ``staging.head`` and the published table to ``staging.expected``.
+
+    Args:
+        standing: what the published rows' own audit found; left out unless the candidate is the
+            published files and the batch's, and nothing else.
 
     Raises:
         RelationError: see :func:`create_view`.
@@ -120,10 +127,11 @@ def audit_relation(
         BranchNotFoundError: the branch is gone.
         CatalogUnavailableError: storage did not answer, before or at any time in the audit.
     """
+    scans = scans_of(catalog, staging)
     with _opened(
         catalog,
         staging.table,
-        scans_of(catalog, staging),
+        scans,
         source=source,
         neighbours={other: published_snapshot(catalog, other) for other in neighbours},
         masked=masked,
@@ -133,7 +141,10 @@ def audit_relation(
             temp_directory=temp_directory, memory_limit=memory_limit, threads=threads
         ),
     ) as relation:
-        yield relation
+        if not standing.results or not only_adds(scans, staging.table.name):
+            yield relation
+        else:
+            yield replace(relation, earlier=standing.results, earlier_run=standing.run_id)
 
 
 @contextmanager
@@ -229,6 +240,16 @@ def scans_of(catalog: BranchCatalog, staging: Staging) -> dict[str, Scan]:
         f"{name}__batch": catalog.batch(staging),
         f"{name}__published": published,
     }
+
+
+def only_adds(scans: Mapping[str, Scan], name: str) -> bool:
+    """Whether the candidate is made of the published files and the batch's, each of them once."""
+    candidate, batch, published = (
+        [f.file_path for f in scans[f"{name}{part}"].files]
+        for part in ("", "__batch", "__published")
+    )
+    parts = [*batch, *published]
+    return len(set(parts)) == len(parts) and sorted(candidate) == sorted(parts)
 
 
 def scans_of_covered(

@@ -54,8 +54,11 @@ CUSTOMERS = """\
 dataset: wap/shop/customers
 columns:
 - name: id
+  checks:
+  - missing:
 checks:
 - row_count:
+- duplicate: {columns: [id]}
 """
 
 ORDERS = TableName.parse("shop.orders")

@@ -13,6 +13,8 @@ _own = guards_of("checks/own.py", f"{_UNIT}_own.py")
 _soda = guards_of("checks/soda.py", f"{_UNIT}_soda.py")
 _edge = guards_of("checks/soda_edge.py", f"{_UNIT}_soda_edge.py")
 
+_standing = guards_of("checks/standing.py", f"{_UNIT}_standing.py")
+
 _spark = guards_of("checks/spark.py", f"{_UNIT}_spark.py")
 
 _NOTHING_LESS = "test_passes_on_nothing_less"
@@ -24,7 +26,64 @@ _BOOKS = "test_books_that_do_not_balance_fail"
 _OUTCOMES = "[r.name, r.outcome.value, r.expected, r.measured, r.failing_rows, r.blocking]"
 _DIGEST = f"{_UNIT}_guard_report.py::test_the_digest_is_over_every_fact"
 
+_ELSEWHERE = "test_a_condition_that_may_look_elsewhere_does_not"
+_BY_PARTS = "test_whatever_is_wrong_with_the_batch_both_say_the_same"
+
 GUARDS: tuple[Guard, ...] = (
+    _standing(
+        "a batch that is not clean, taken for it",
+        "        and result.failing_rows == 0\n        and result.value in (0, None)\n",
+        "",
+        "test_what_was_not_clean_before_is_looked_at_whole",
+    ),
+    _standing(
+        "a rule that looks at other rows, too, measured on the batch",
+        "isinstance(node, _OF_ONE_ROW) and _is_plain(node)",
+        "_is_plain(node)",
+        _ELSEWHERE,
+    ),
+    _standing(
+        "a condition on the whole table's view",
+        "not isinstance(node, exp.Column) or not any(_qualifiers(node))",
+        "True",
+        _ELSEWHERE,
+    ),
+    _standing(
+        "a day that is another one tomorrow",
+        "return any(c.isdigit() for c in node.this.name)",
+        "return True",
+        _ELSEWHERE,
+    ),
+    _standing(
+        "a contract's filter that looks elsewhere",
+        "if contract.relation != table or not _of_one_row(contract.filter):",
+        "if contract.relation != table:",
+        _ELSEWHERE,
+    ),
+    _standing(
+        "reference data that has changed since",
+        'return "valid_reference_data" not in rule.body and _of_one_row(rule.filter)',
+        "return _of_one_row(rule.filter)",
+        "test_neither_do_another_relation_reference_data_or_a_filtered_key",
+    ),
+    _standing(
+        "a key of some rows, looked for among all",
+        "return rule.filter is None and contract.filter is None",
+        "return True",
+        "test_neither_do_another_relation_reference_data_or_a_filtered_key",
+    ),
+    _soda(
+        "a batch that broke a rule, taken for clean",
+        "        if errors or not all(map(is_clean, found)):\n            return {}\n",
+        "",
+        f"{_UNIT}_standing.py::{_BY_PARTS}",
+    ),
+    guards_of("checks/uniqueness.py", f"{_UNIT}_standing.py")(
+        "a key that an earlier row has",
+        "repeated = added.duplicates + met",
+        "repeated = added.duplicates",
+        _BY_PARTS,
+    ),
     _report(
         "a waiver of what else is wrong",
         "return failed if whole and not own else frozenset()",

@@ -22,6 +22,8 @@ _declared = guards_of("wap/declared.py", "tests/unit/wap/test_declared.py")
 _relations = guards_of("wap/relations.py", "tests/behaviors/test_reading.py")
 _remote = guards_of("wap/remote_files.py", "tests/unit/wap/test_remote_files.py")
 _runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
+_STANDING = "tests/behaviors/test_standing.py"
+_standing = guards_of("wap/standing.py", _STANDING)
 _access = guards_of("wap/access.py", "tests/unit/wap/test_access.py")
 
 _tasks = guards_of("wap/spark/tasks.py", "tests/unit/wap/spark/test_tasks.py")
@@ -64,6 +66,42 @@ _LAST = "so this answer is the last."
 _PUBLISHED = 'return Undone(removed="nothing: the run is published", published=move)'
 
 GUARDS: tuple[Guard, ...] = (
+    _standing(
+        "an audit of other rows than main's",
+        "published is None or published.snapshot.id != staging.expected",
+        "published is None",
+        "test_main_that_moved_meanwhile_proves_nothing",
+    ),
+    _standing(
+        "what a person answered for, taken for good",
+        "    if seal.waiver:\n        return Standing()\n",
+        "",
+        "test_a_seal_under_a_waiver_proves_nothing",
+    ),
+    _standing(
+        "rows that nobody sealed",
+        "    if not published.snapshot.is_sealed:\n        return Standing()\n",
+        "",
+        "test_rows_that_somebody_else_added_are_looked_at",
+    ),
+    _standing(
+        "an audit by other contracts",
+        "if not (report.passed and same and columns and about_it):",
+        "if not (report.passed and columns and about_it):",
+        "test_contracts_of_another_text_prove_nothing",
+    ),
+    _standing(
+        "an audit of other columns",
+        "if not (report.passed and same and columns and about_it):",
+        "if not (report.passed and same and about_it):",
+        "test_columns_that_were_others_prove_nothing",
+    ),
+    _relations(
+        "published files that the run takes away",
+        "if not standing.results or not only_adds(scans, staging.table.name):",
+        "if not standing.results:",
+        f"{_STANDING}::test_a_candidate_that_lacks_a_published_file_is_looked_at_whole",
+    ),
     _access(
         "a consumer who lists what is staged",
         "Role.CONSUMER: [objects],",

@@ -16,6 +16,7 @@ from wap.relations import check_readable, connect, published_snapshot, scans_of
 from wap.spark.scratch import CATALOG, delete_leftovers, scratch, session_conf
 from wap.spark.session import Spark, translated
 from wap.spark.types import spark_schema
+from wap.standing import Standing
 from wap.type_texts import type_text
 
 
@@ -31,11 +32,13 @@ def spark_relation(
     keys: Sequence[str] = (),
     memory_limit: str = "400MB",
     at: datetime | None = None,
+    standing: Standing = Standing(),  # noqa: ARG001, B008 - Spark looks at every row
 ) -> Iterator[Relation]:
     """What an audit on Spark looks at; see :func:`wap.relations.audit_relation`.
 
     Args:
         spark: whose session it lives in.
+        standing: not used.
         memory_limit: of the look at the files' footers.
 
     Raises:
