@@ -21,7 +21,7 @@ from tests.servers.nessie import Nessie
 from tests.servers.postgres import Postgres
 from tests.servers.process import Server, free_ports, listens
 from wap import runtime
-from wap.spark.jars import AWS, ICEBERG, SQLITE, jar_paths
+from wap.spark.jars import AWS, ICEBERG, POSTGRES, SQLITE, jar_paths
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
@@ -121,7 +121,7 @@ class Composed:
         (folder / "local").mkdir(parents=True, exist_ok=True)
         told: list[str] = self.services["spark"]["command"]
         packages = told[told.index("--packages") + 1]
-        jars = [ICEBERG, AWS, SQLITE]
+        jars = [ICEBERG, AWS, SQLITE, POSTGRES]
         if packages != ",".join(jar.coordinates for jar in jars):
             msg = f"docker-compose.yml has {packages}"
             raise RuntimeError(msg)
