@@ -104,8 +104,6 @@ def _of_one_row(condition: str | None) -> bool:
 
 
 def _is_plain(node: exp.Expression) -> bool:
-    if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal):
-        return any(c.isdigit() for c in node.this.name)  # 'today'::DATE is another one tomorrow
     # A column with a table before it names the whole table's view, not the batch's.
     return not isinstance(node, exp.Column) or not any(_qualifiers(node))
 

@@ -49,12 +49,6 @@ GUARDS: tuple[Guard, ...] = (
         _ELSEWHERE,
     ),
     _standing(
-        "a day that is another one tomorrow",
-        "return any(c.isdigit() for c in node.this.name)",
-        "return True",
-        _ELSEWHERE,
-    ),
-    _standing(
         "a contract's filter that looks elsewhere",
         "if contract.relation != table or not _of_one_row(contract.filter):",
         "if contract.relation != table:",
