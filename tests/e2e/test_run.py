@@ -1,9 +1,15 @@
 """The main job through its door: exit codes, stdout, report, and what consumers can see."""
 
 import json
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 
 import pytest
+
+from tests.e2e.conftest import ROOT, environment
 
 
 def test_good_batch_is_published_and_a_second_run_has_nothing_to_do(shop):
@@ -166,3 +172,29 @@ def test_two_runs_of_one_table_at_once_lose_nothing(shop):
     ]
     assert shop.branches() == []
     assert json.loads(shop.wap("verify", "--json").stdout)["ok"] is True
+
+
+def test_a_door_that_nobody_reads_any_more_does_not_say_rejected(shop):
+    """As when its output goes to ``head``: 1 would be «rejected» to whoever waits for the code."""
+    shop.orders("orders-1.csv", range(10))
+    assert unread(shop, "stderr").returncode == 128 + signal.SIGPIPE
+    taken_up = shop.run("orders")
+    assert taken_up.returncode == 0, taken_up.stderr
+    shop.orders("orders-2.csv", range(10, 20))
+    assert unread(shop, "stdout", "--json").returncode == 128 + signal.SIGPIPE
+    assert shop.query("select count(*) as n from shop.orders") == [{"n": 20}]
+
+
+def unread(shop, stream: str, *args: str):
+    """A run whose ``stream`` is a pipe that has lost its reader."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    other = "stdout" if stream == "stderr" else "stderr"
+    command = [sys.executable, str(ROOT / "run_workflow.py"), "orders", *args]
+    try:
+        return subprocess.run(
+            [*command, "--project", str(shop.root)], check=False, env=environment({}),
+            timeout=240, **{stream: writer, other: subprocess.DEVNULL},
+        )  # fmt: skip
+    finally:
+        os.close(writer)

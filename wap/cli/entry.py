@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -27,6 +28,9 @@ from wap.model import ExitCode
 
 _DENIED = "give this user write access to the project's folder: .wap, warehouse, reports, lineage"
 _FULL = "free some space, then run again"
+#: Nobody reads what we say any more: as a shell names a program that SIGPIPE ended.
+UNREAD = 128 + signal.SIGPIPE
+
 #: What a person can do when the system refuses the project's own files.
 _HINTS = {
     errno.EACCES: (ExitCode.USAGE, _DENIED),
@@ -59,8 +63,10 @@ def _leave(door: Callable[..., object]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     code = _call(door)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # Whoever read us has gone; the code is for who started us, and stands.
+        with contextlib.suppress(BrokenPipeError):
+            stream.flush()
     os._exit(code)
 
 
@@ -68,7 +74,7 @@ def _call(door: Callable[..., object]) -> int:
     try:
         door()
     except SystemExit as exc:
-        return exc.code if isinstance(exc.code, int) else int(bool(exc.code))
+        return _told(exc)
     except (
         CatalogConfigError, ConfigError, ContractError, DecisionRefusedError, NotInstalledError,
         NotRepeatableError,
@@ -84,6 +90,13 @@ def _call(door: Callable[..., object]) -> int:
     except Exception as exc:  # noqa: BLE001 - a bug of ours must not look like exit code 1, «rejected»
         return _unforeseen(exc)
     return 0
+
+
+def _told(exc: SystemExit) -> int:
+    """The code that a command left with, or typer for it."""
+    if isinstance(exc.__context__, BrokenPipeError):
+        return UNREAD  # typer says 1, which is «rejected»
+    return exc.code if isinstance(exc.code, int) else int(bool(exc.code))
 
 
 def _unforeseen(exc: Exception) -> int:
