@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from checks import showing
 from checks.report import CheckResult, Outcome, Report
-from checks.story import ENDINGS, OUTCOMES, Story, verdict
+from checks.story import ENDINGS, OUTCOMES, Story, shown_ending, verdict
 
 #: Where a row that was read can go; together they are the rows read.
 PARTS = ("staged", "quarantined", "deduplicated", "discarded", "unchanged", "deleted")
@@ -34,7 +34,8 @@ class Span:
 
 def html_of(report: Report | None, story: Story) -> str:
     """The whole report as one HTML page; every value is escaped by the template engine."""
-    name, symbol, meaning = ENDINGS.get(story.ending, (story.ending, "?", ""))
+    shown = shown_ending(story, report)
+    name, symbol, meaning = ENDINGS.get(shown, (shown, "?", ""))
     results = showing.ordered(report)
     return _template().render(
         story=story,
@@ -43,7 +44,7 @@ def html_of(report: Report | None, story: Story) -> str:
         symbol=symbol,
         meaning=meaning,
         verdict=verdict(report),
-        tone=story.ending if story.ending in ENDINGS else "held",
+        tone=shown if shown in ENDINGS else "held",
         outcomes=[(*OUTCOMES[o], o.value, report.count(o)) for o in OUTCOMES] if report else [],
         open=[r for r in results if r.outcome is not Outcome.PASSED],
         passed=[r for r in results if r.outcome is Outcome.PASSED],

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from checks.report import CheckResult, Outcome, Report
 from checks.showing import duration, ordered, passing_note, rows, size, visible
-from checks.story import ENDINGS, OUTCOMES, Seen, Story, verdict
+from checks.story import ENDINGS, OUTCOMES, Seen, Story, shown_ending, verdict
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!$@])")
 _LIST_START = re.compile(r"^(\s*)([-+]|\d+[.)])(?=\s)")
@@ -27,7 +27,7 @@ def markdown_of(report: Report | None, story: Story) -> str:
 
 
 def _head(report: Report | None, story: Story) -> Iterator[str]:
-    name, symbol, meaning = ENDINGS.get(story.ending, (story.ending, "?", ""))
+    name, symbol, meaning = ENDINGS.get(shown_ending(story, report), (story.ending, "?", ""))
     yield f"# {symbol} {escaped(name)}: {escaped(story.table)}"
     yield ""
     yield escaped(story.reason or meaning)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from checks.report import CheckResult, Outcome, Report
 from checks.showing import duration, ordered, rows, visible
-from checks.story import ENDINGS, OUTCOMES, Story, verdict
+from checks.story import ENDINGS, OUTCOMES, Story, shown_ending, verdict
 
 _BOOKS = ("read", "staged", "quarantined", "deduplicated", "discarded", "published")
 _BY_KEY = ("inserted", "updated", "unchanged", "deleted")
@@ -14,12 +14,12 @@ _BY_KEY = ("inserted", "updated", "unchanged", "deleted")
 
 def text_of(report: Report | None, story: Story | None) -> str:
     """The whole report as text that ends with a line break."""
-    lines = [*(_run(story) if story else ()), *_audit(report)]
+    lines = [*(_run(story, report) if story else ()), *_audit(report)]
     return visible("\n".join(lines)) + "\n"
 
 
-def _run(story: Story) -> Iterator[str]:
-    name, symbol, meaning = ENDINGS.get(story.ending, (story.ending, "?", ""))
+def _run(story: Story, report: Report | None) -> Iterator[str]:
+    name, symbol, meaning = ENDINGS.get(shown_ending(story, report), (story.ending, "?", ""))
     yield f"{symbol} {name}: {story.table} (run {story.run_id})"
     yield f"  {story.reason or meaning}"
     yield f"  consumers saw  {_seen(story.before)}"

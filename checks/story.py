@@ -125,6 +125,11 @@ ENDINGS = {
     "rejected": ("Rejected", "✕", "The audit said no. Consumers see what they saw before."),
     "rolled_back": ("Rolled back", "↺", "An error was undone. Consumers see what they saw before."),
     "held": ("Held", "‖", "Waiting for a person. Consumers see what they saw before."),
+    "waived": (
+        "Published under a waiver",
+        "!",
+        "Consumers now see data that failed checks, because a person answered for it.",
+    ),
 }
 
 #: What each outcome is called, and its symbol.
@@ -134,6 +139,13 @@ OUTCOMES = {
     Outcome.WARNED: ("Warning", "!"),
     Outcome.PASSED: ("Passed", "✓"),
 }
+
+
+def shown_ending(story: Story, report: Report | None) -> str:
+    """The ending as a key of :data:`ENDINGS`: what a person answered for is told apart."""
+    if story.ending == "published" and report is not None and not report.passed:
+        return "waived"
+    return story.ending
 
 
 def verdict(report: Report | None) -> str:

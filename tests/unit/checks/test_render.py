@@ -183,6 +183,19 @@ def test_a_waiver_is_told_in_every_face(tmp_path, build, make_result, now, name)
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.md", "text"])
+def test_what_a_person_answered_for_does_not_look_like_what_passed(
+    tmp_path, build, make_result, now, name
+):
+    failed = build(make_result("c.yml:checks.a", Outcome.FAILED))
+    write_report(tmp_path, failed, story(now, waivers=(waived(now),)))
+    told = render_text(tmp_path) if name == "text" else (tmp_path / name).read_text()
+    assert "Published under a waiver" in told
+    assert "exactly the data that was audited" not in told
+    if name == "report.html":
+        assert '<section class="verdict waived"' in told
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md", "text"])
 def test_a_held_run_says_how_it_is_decided(tmp_path, build, make_result, now, name):
     failed = build(make_result("c.yml:checks.a", Outcome.FAILED))
     write_report(tmp_path, failed, story(now, ending="held", held_until=now + timedelta(days=3)))
