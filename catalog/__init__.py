@@ -36,6 +36,7 @@ from catalog.refs import (
     Snapshot,
     TableName,
 )
+from catalog.waivers import Waiver
 
 if TYPE_CHECKING:
     from catalog.base import BranchCatalog, Change, Published, Scan, Staging, TableShape
@@ -134,5 +135,6 @@ __all__ = [
     "UnauditedError",
     "UnsealedError",
     "UnsupportedError",
+    "Waiver",
     "open_catalog",
 ]

@@ -50,6 +50,7 @@ from catalog.nodes import (
     locked,
     moved,
     schema_stands,
+    told_by,
     unused_files,
 )
 from catalog.proof import check_one_change
@@ -321,9 +322,9 @@ class MemoryCatalog(BranchCatalog):
     def seal(self, audited: AuditedHead, seal: Seal) -> Snapshot:
         """See the port."""
         where = f"{audited.table} on {audited.branch}"
-        told = (seal.run_id, seal.audited, seal.report_digest)
-        if told != audit_of(audited) or not Seal.in_summary(seal.to_summary()):
-            raise UnsealedError("the seal is about another audit, or lacks a fact", where=where)
+        if told_by(seal) != audit_of(audited) or not Seal.in_summary(seal.to_summary()):
+            what = "the seal is about another audit or waiver, or lacks a fact"
+            raise UnsealedError(what, where=where)
         table, own = self._staged(audited.branch, audited.table)
         head, below = own[0], table.nodes.get(audited.head)
         on_top = head.value.role == "seal" and head.value.parent_id == audited.head

@@ -215,17 +215,21 @@ def schema_stands(table: MemoryTable, own: Sequence[Node]) -> bool:
     return table.schema.schema_id in (int(based), own[0].schema.schema_id)
 
 
-def audit_of(audited: AuditedHead) -> tuple[str, int, str]:
-    """Run, head and report of an audit: what its seal must tell."""
-    return audited.branch.run_id, audited.head, audited.report.digest
+def audit_of(audited: AuditedHead) -> tuple[str, int, str, str]:
+    """Run, head, report and waiver of an audit: what its seal must tell."""
+    return audited.branch.run_id, audited.head, audited.report.digest, audited.waiver_text
+
+
+def told_by(seal: Seal) -> tuple[str, int, str, str]:
+    """The same of a seal."""
+    return seal.run_id, seal.audited, seal.report_digest, seal.waiver
 
 
 def is_about(snapshot: Snapshot, audited: AuditedHead) -> bool:
     """Whether a snapshot is the seal of this audit."""
     if not snapshot.is_sealed:
         return False
-    facts = Seal.from_summary(snapshot.summary)
-    return (facts.run_id, facts.audited, facts.report_digest) == audit_of(audited)
+    return told_by(Seal.from_summary(snapshot.summary)) == audit_of(audited)
 
 
 def moved(name: TableName, ref: str, expected: int | None, found: int | None) -> HeadMovedError:

@@ -54,13 +54,14 @@ def sealed_head(table: Table, ref: str, audited: AuditedHead) -> IcebergSnapshot
 
 
 def is_about(snapshot: IcebergSnapshot, audited: AuditedHead) -> bool:
-    """Whether the snapshot is the seal of this run, head and report."""
+    """Whether the snapshot is the seal of this run, head and report, under this waiver or none."""
     summary = summary_of(snapshot)
     if summary.get(naming.ROLE) != "seal" or not Seal.in_summary(summary):
         return False
     facts = Seal.from_summary(summary)
     told = (facts.run_id, facts.audited, facts.report_digest)
-    return told == (audited.branch.run_id, audited.head, audited.report.digest)
+    same = told == (audited.branch.run_id, audited.head, audited.report.digest)
+    return same and facts.waiver == audited.waiver_text
 
 
 def check_manifests(table: Table, audited: AuditedHead, sealed: IcebergSnapshot) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol, Self
 
 from catalog.errors import CatalogConfigError, UnauditedError, UnsealedError
+from catalog.waivers import Waiver, objection
 
 MAIN = "main"
 #: How the names of runs' branches begin.
@@ -115,6 +117,7 @@ _SEAL_KEYS = {
     "report_digest": "wap.report",
     "source_digest": "wap.source",
 }
+_WAIVER = "wap.waiver"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ class Seal:
         report_digest: sha256 hex over the report's outcomes.
         source_digest: sha256 hex over what was read.
         notes: further facts under ``wap.`` keys (pipeline, cursor, rows, …); values are text.
+        waiver: the text of the waiver that the audited head stands by; "" when its audit passed.
     """
 
     run_id: str
@@ -136,6 +140,7 @@ class Seal:
     report_digest: str
     source_digest: str
     notes: Mapping[str, str] = field(default_factory=dict)
+    waiver: str = ""
 
     @staticmethod
     def in_summary(summary: Mapping[str, str]) -> bool:
@@ -146,7 +151,9 @@ class Seal:
     def to_summary(self) -> dict[str, str]:
         """The summary entries of the seal snapshot."""
         facts = {_SEAL_KEYS[name]: str(getattr(self, name)) for name in _SEAL_FIELDS}
-        return {**{f"wap.{k}": v for k, v in self.notes.items()}, **facts, "wap.role": "seal"}
+        notes = {f"wap.{k}": v for k, v in self.notes.items() if f"wap.{k}" != _WAIVER}
+        waiver = {_WAIVER: self.waiver} if self.waiver else {}
+        return {**notes, **facts, **waiver, "wap.role": "seal"}
 
     @classmethod
     def from_summary(cls, summary: Mapping[str, str]) -> Self:
@@ -160,7 +167,7 @@ class Seal:
             missing = ["wap.audited"]
         if missing or summary.get("wap.role") != "seal":
             raise UnsealedError(f"no seal in this summary: {', '.join(missing) or 'wap.role'}")
-        known = {*_SEAL_KEYS.values(), "wap.role"}
+        known = {*_SEAL_KEYS.values(), _WAIVER, "wap.role"}
         return cls(
             run_id=summary["wap.run"],
             audited=int(summary["wap.audited"]),
@@ -172,6 +179,7 @@ class Seal:
                 for k, v in summary.items()
                 if k.startswith("wap.") and k not in known
             },
+            waiver=summary.get(_WAIVER, ""),
         )
 
 
@@ -195,6 +203,10 @@ class Evidence(Protocol):
         """Whether no blocking check failed and no error was met."""
 
     @property
+    def waivable(self) -> AbstractSet[str]:
+        """Names of the failed checks, when a person may answer for all that is wrong; else none."""
+
+    @property
     def digest(self) -> str:
         """sha256 hex over the outcomes."""
 
@@ -203,6 +215,9 @@ class Evidence(Protocol):
 class AuditedHead:
     """A branch head that passed a complete audit: the only thing publish accepts (law 2).
 
+    One whose audit failed is accepted with a waiver of this run and this report that names every
+    failed check and nothing else; whatever else is wrong with a report cannot be waived.
+
     Attributes:
         branch: the staging branch.
         table: the table on it.
@@ -210,6 +225,7 @@ class AuditedHead:
         expected: main's head the audit was made against; None when the table is new.
         report: the evidence; a failing, empty or partial one is refused here.
         sealed_only: refuse to publish over a main that somebody else wrote to.
+        waiver: a person's word for what failed; None: the audit must have passed.
 
     Raises:
         UnauditedError: at construction, when the evidence does not prove the head.
@@ -221,6 +237,7 @@ class AuditedHead:
     expected: int | None
     report: Evidence
     sealed_only: bool = False
+    waiver: Waiver | None = None
 
     def __post_init__(self) -> None:
         report = self.report
@@ -234,10 +251,28 @@ class AuditedHead:
         if report.evaluated != report.declared:
             odd = ", ".join(sorted(report.evaluated ^ report.declared))
             raise UnauditedError(f"not every check was evaluated: {odd}", where=where, hint=hint)
-        if report.passed is not True:
+        if self.waiver is not None:
+            self._check_waiver(self.waiver, where)
+        elif report.passed is not True:
             raise UnauditedError("the audit did not pass", where=where, hint=hint)
         if not report.digest:
             raise UnauditedError("the report has no digest", where=where, hint=hint)
+
+    def _check_waiver(self, waiver: Waiver, where: str) -> None:
+        what = objection(
+            waiver,
+            run_id=self.branch.run_id,
+            report_digest=self.report.digest,
+            waivable=self.report.waivable,
+        )
+        if what is not None:
+            hint = "nothing was published; a waiver is for one run and one report"
+            raise UnauditedError(what, where=where, hint=hint)
+
+    @property
+    def waiver_text(self) -> str:
+        """What the seal must tell of the waiver; "" where none is needed."""
+        return self.waiver.text if self.waiver is not None else ""
 
 
 @dataclass(frozen=True, slots=True)

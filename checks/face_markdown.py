@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
 from checks.report import CheckResult, Outcome, Report
 from checks.showing import duration, ordered, passing_note, rows, size, visible
@@ -31,6 +32,9 @@ def _head(report: Report | None, story: Story) -> Iterator[str]:
     yield ""
     yield escaped(story.reason or meaning)
     yield ""
+    if story.how_to_decide:
+        yield escaped(story.how_to_decide)
+        yield ""
     yield verdict(report)
     yield ""
     facts = [
@@ -47,6 +51,18 @@ def _head(report: Report | None, story: Story) -> Iterator[str]:
     yield from _table(("", ""), facts)
     yield from _titled("Rows", ("", "rows"), [(k, f"{v:,}") for k, v in story.rows.items()])
     yield from _titled("Warnings", ("warning",), [(w,) for w in story.warnings])
+    yield from _titled(
+        "Published under a waiver",
+        ("run", "failed checks", "by", "given", "until", "reason"),
+        [
+            (w.run_id, ", ".join(w.checks), w.person, _minute(w.at), _minute(w.until), w.reason)
+            for w in story.waivers
+        ],
+    )
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M %Z}"
 
 
 def _seen(seen: Seen) -> str:

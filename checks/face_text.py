@@ -31,6 +31,11 @@ def _run(story: Story) -> Iterator[str]:
         yield f"  rows           {books}"
     yield f"  took           {duration(story.seconds)}"
     yield from (f"  warning: {w}" for w in story.warnings)
+    if story.how_to_decide:
+        yield f"  {story.how_to_decide}"
+    for waiver in story.waivers:
+        yield f"  waiver {waiver.shown} [{waiver.run_id}]"
+        yield from (f"      for {check}" for check in waiver.checks)
 
 
 def _seen(seen: tuple[int | None, int | None]) -> str:

@@ -18,6 +18,29 @@ class Seen(NamedTuple):
     rows: int | None = None
 
 
+class Waived(Value):
+    """A person's word for publishing what failed checks, as a report tells it.
+
+    Attributes:
+        run_id: the run that was published under it.
+        checks: names of the checks that failed.
+        person, reason, at: who gave it, why and when.
+        until: when it expires.
+    """
+
+    run_id: str
+    checks: tuple[str, ...]
+    person: str
+    reason: str
+    at: datetime
+    until: datetime
+
+    @property
+    def shown(self) -> str:
+        """Who, until when and why, in one line."""
+        return f"by {self.person} until {self.until:%Y-%m-%d %H:%M %Z}: {self.reason}"
+
+
 class Story(Value):
     """One run, for people.
 
@@ -33,6 +56,9 @@ class Story(Value):
         started_at, seconds: of the run (wall clock).
         owners, contact: who answers for the data.
         warnings: what went wrong beside the run.
+        held_until: when a held run is rejected, unless somebody decides before.
+        waivers: under which consumers see the table, and which have not expired: the run's own
+            first.
     """
 
     pipeline: str
@@ -52,6 +78,18 @@ class Story(Value):
     owners: tuple[str, ...] = ()
     contact: str | None = None
     warnings: tuple[str, ...] = ()
+    held_until: datetime | None = None
+    waivers: tuple[Waived, ...] = ()
+
+    @property
+    def how_to_decide(self) -> str:
+        """What a person can do about a held run; "" of any other."""
+        if self.held_until is None:
+            return ""
+        return (
+            f"Waits until {self.held_until:%Y-%m-%d %H:%M %Z} and is then rejected. Decide by "
+            f'`wap approve {self.run_id} --reason "…"` or `wap reject {self.run_id} --reason "…"`.'
+        )
 
     @property
     def pipeline_shown(self) -> str:
@@ -68,6 +106,10 @@ class Story(Value):
             "reason": difference(self.reason, report.masked),
             "rejects": rejects,
             "warnings": tuple(difference(w, report.masked) for w in self.warnings),
+            "waivers": tuple(
+                w.model_copy(update={"reason": difference(w.reason, report.masked)})
+                for w in self.waivers
+            ),
         }
         return self.model_copy(update=changes)
 

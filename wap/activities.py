@@ -3,13 +3,14 @@
 # No ``from __future__ import annotations``: Temporal reads the types of arguments at run time.
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from temporalio import activity
 
 from catalog.base import BranchCatalog, Staging
-from catalog.errors import HeadMovedError, RebaseRefusedError
+from catalog.errors import CatalogError, HeadMovedError, RebaseRefusedError
 from catalog.refs import AuditedHead, Branch, Seal, TableName
 from checks.base import Auditor
 from wap import evidence
@@ -20,15 +21,16 @@ from wap.auditing import (
     counts_of,
     reason_of,
     refusal_reason,
+    waivable_checks,
 )
-from wap.closing import close_run, facts_of_run, publish_result, record_refusal
+from wap.closing import close_run, facts_of_run, hold_run, publish_result, record_refusal
 from wap.declared import declared
 from wap.engines.base import Engine
-from wap.errors import BatchRefusedError, ConfigError
+from wap.errors import BatchRefusedError, ConfigError, DecisionRefusedError
 from wap.homes import RunHome
 from wap.ledger.base import Ledger
 from wap.lineage.base import LineageSink
-from wap.model import Rows, RunResult, SnapshotMove, StepFacts
+from wap.model import Rows, RunResult, SnapshotMove, StepFacts, Waiver
 from wap.planning import (
     advanced,
     make_plan,
@@ -188,7 +190,14 @@ class Activities(Steps):
             report_digest=report.digest,
             checks=counts_of(report),
             reason=reason_of(report),
+            failed=waivable_checks(report),
+            hold_seconds=pinned.pipeline.hold_seconds,
         )
+
+    @_step
+    def hold(self, run: RunRef, result: RunResult) -> RunResult:
+        waivers = evidence.in_force(self.catalog, _table(self._pinned(run)), datetime.now(UTC))
+        return hold_run(run, self.home, self.project, self.ledger, result, waivers)
 
     @_step
     def seal(self, run: RunRef, audited: Audited) -> Sealed:
@@ -216,14 +225,17 @@ class Activities(Steps):
                 report_digest=report.digest,
                 source_digest=pinned.plan.digest,
                 notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest},
+                waiver=head.waiver_text,
             ),
         )
         return Sealed(snapshot_id=sealed.id)
 
     @_step
     def publish(self, run: RunRef, audited: Audited) -> SnapshotMove:
+        head = self._head(run, audited)
         self._refuse_done(run)
-        (snapshot,) = self.catalog.publish([self._head(run, audited)])
+        self._refuse_expired(run, audited)
+        (snapshot,) = self.catalog.publish([head])
         return SnapshotMove(before=audited.expected, after=snapshot.id)
 
     @_step
@@ -254,7 +266,17 @@ class Activities(Steps):
 
     @_step
     def close(self, run: RunRef, result: RunResult) -> RunResult:
-        return close_run(run, self.home, self.project, self.ledger, result)
+        folder = self._folder(run.run_id)
+        waivers: tuple[Waiver, ...] = ()
+        if folder.has_plan(run.round) and not result.nothing_new:
+            table = _table(folder.plan(run.round))
+            try:
+                waivers = evidence.in_force(self.catalog, table, datetime.now(UTC))
+            except CatalogError as exc:
+                # A run that ended because of the catalog is told of all the same.
+                said = f"the report does not tell the table's earlier waivers: {exc.what}"
+                result = result.model_copy(update={"warnings": (*result.warnings, said)})
+        return close_run(run, self.home, self.project, self.ledger, result, waivers)
 
     @property
     def temp_directory(self) -> Path:
@@ -277,6 +299,18 @@ class Activities(Steps):
             published = self.catalog.published(table)
             found = published.snapshot.id if published else None
             raise HeadMovedError(table=str(table), ref="main", expected=pinned.before, found=found)
+
+    def _refuse_expired(self, run: RunRef, audited: Audited) -> None:
+        """A waiver that expired while no worker was there covers no publish any more."""
+        waiver = audited.waiver
+        if waiver is None or waiver.until > datetime.now(UTC):
+            return
+        if published_move(self.catalog, run.run_id, _table(self._pinned(run))) is None:
+            raise DecisionRefusedError(
+                f"the waiver expired at {waiver.until:%Y-%m-%d %H:%M %Z}, before the publish",
+                where=f"run {run.run_id}",
+                hint="run again, and give it longer",
+            )
 
     def _folder(self, run_id: str) -> RunFolder:
         return self.home.folder(run_id)
@@ -305,6 +339,7 @@ class Activities(Steps):
             expected=audited.expected,
             report=self._folder(run.run_id).report(audited.report_digest),
             sealed_only=self._pinned(run).pipeline.on_foreign == "refuse",
+            waiver=audited.waiver,
         )
 
 

@@ -24,6 +24,7 @@ NAMES = (TABLE.name, STATUS.name, GROUP.name)
 PHASES = {
     "open_branch": "staging",
     "reconcile": "auditing",
+    "hold": "held",
     "publish": "publishing",
     "drop_branch": "rolling_back",
 }

@@ -19,7 +19,7 @@ from checks.own import reconcile_check, schema_check
 from checks.report import CheckResult, Outcome, Report
 from wap.compaction import contracts_about_the_table, is_compaction, same_rows
 from wap.evidence import Basis
-from wap.model import CheckCounts, CheckFact
+from wap.model import CheckCounts, CheckFact, FailedCheck
 from wap.relations import audit_relation
 from wap.runs import Books, PinnedPlan
 from wap.types import column_texts
@@ -173,6 +173,15 @@ def counts_of(report: Report) -> CheckCounts:
         failed=report.count(Outcome.FAILED),
         warned=report.count(Outcome.WARNED),
         not_evaluated=report.count(Outcome.NOT_EVALUATED),
+    )
+
+
+def waivable_checks(report: Report) -> tuple[FailedCheck, ...]:
+    """The failed checks, when they are all that is wrong and a person may answer for them."""
+    return tuple(
+        FailedCheck(name=r.name, title=r.title, measured=r.measured, failing_rows=r.failing_rows)
+        for r in report.results
+        if r.name in report.waivable
     )
 
 

@@ -12,12 +12,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.api.failure.v1 import Failure
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import FailureError, TerminatedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
-from wap.model import Ending, Progress, RunRequest, RunResult
+from wap.errors import DecisionRefusedError
+from wap.model import Ending, Held, Progress, Refusal, RunRequest, RunResult, Waiver
+
+Handle = WorkflowHandle[Any, Any]
 
 #: How often a follower looks; a look costs the server a few milliseconds.
 LOOK_SECONDS = 0.25
@@ -36,7 +44,7 @@ class Watched:
         numbers: rows and bytes of the step that runs, from its heartbeat.
         trouble: why the step that runs is tried again; "" when it is not.
         resumed: the run was there already (a killed door left it) and is followed to its end.
-        result: set once, at the end.
+        result: set once, at the end, or when the run is held and nobody need wait here.
     """
 
     request: RunRequest
@@ -73,6 +81,37 @@ async def start(client: Client, task_queue: str, watched: Watched) -> WorkflowHa
     return handle
 
 
+async def decide(client: Client, held: Held, said: Waiver | Refusal) -> Handle:
+    """Tell a held run what a person decided, or refuse to.
+
+    Raises:
+        DecisionRefusedError: the run is not held any more, or what was said does not fit.
+    """
+    handle: Handle = client.get_workflow_handle(held.workflow_id, result_type=RunResult)
+    name = "approve" if isinstance(said, Waiver) else "reject"
+    try:
+        await handle.execute_update(name, said)
+    except WorkflowUpdateFailedError as exc:
+        raise _refused(exc.cause, said.run_id) from exc
+    except RPCError as exc:
+        if exc.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        raise DecisionRefusedError(
+            "the run is over, or Temporal knows it no more",
+            where=f"run {said.run_id}",
+            hint="see `wap status`; docs/operations.md says what to do with a branch nobody ends",
+        ) from exc
+    return handle
+
+
+def _refused(cause: BaseException, run_id: str) -> DecisionRefusedError:
+    """The run's own refusal, in its words."""
+    said = cause.message if isinstance(cause, FailureError) else str(cause)
+    what, _, hint = said.partition("\nHint: ")
+    place = f" [run {run_id}]"
+    return DecisionRefusedError(what.removesuffix(place), where=f"run {run_id}", hint=hint)
+
+
 #: So far the clocks of door and server may differ.
 _CLOCKS = timedelta(seconds=1)
 
@@ -80,16 +119,22 @@ _CLOCKS = timedelta(seconds=1)
 async def follow(
     handle: WorkflowHandle[Any, Any], watched: Watched, changed: Callable[[], None]
 ) -> RunResult:
-    """Wait for the end of a run, telling ``changed`` whenever there is news."""
+    """Wait until a run ends or is held, telling ``changed`` whenever there is news."""
     looking = asyncio.create_task(_look(handle, watched, changed))
+    ending = asyncio.create_task(handle.result())
     try:
-        watched.result = await handle.result()
+        await asyncio.wait({looking, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if looking.done() and not ending.done():
+            watched.result = looking.result()
+            return watched.result
+        watched.result = await ending
     except WorkflowFailureError as exc:
         watched.result = await _result_of_failed(handle, watched, exc.cause)
     finally:
+        ending.cancel()
         looking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await looking
+            await looking  # what ended the looking ends us, too: nobody reads us any more
     with contextlib.suppress(RPCError):
         watched.progress = await _progress(handle)
     changed()
@@ -107,13 +152,16 @@ async def cancel(handles: Sequence[WorkflowHandle[Any, Any]], watched: Sequence[
 
 async def _look(
     handle: WorkflowHandle[Any, Any], watched: Watched, changed: Callable[[], None]
-) -> None:
+) -> RunResult:
+    """Look again and again, until the run is held: how it stands then."""
     while True:
         # A worker that is busy, or not there yet, answers a later look.
         with contextlib.suppress(RPCError):
             watched.progress = await _progress(handle)
             watched.numbers, watched.trouble = await _pending(handle)
             changed()
+            if watched.progress.held is not None:
+                return watched.progress.held
         await asyncio.sleep(LOOK_SECONDS)
 
 

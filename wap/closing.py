@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pyiceberg.schema import Schema
 
 from catalog.base import Staging
-from checks.render import Seen, Story, write_report
+from checks.render import Seen, Story, Waived, write_report
 from wap.auditing import counts_of, facts_of, refuse_batch
 from wap.homes import RunHome
 from wap.ledger.base import Ledger
@@ -19,6 +20,7 @@ from wap.model import (
     RunFacts,
     RunResult,
     SnapshotMove,
+    Waiver,
 )
 from wap.project import Project
 from wap.runs import Books, PinnedPlan, RunFolder
@@ -57,7 +59,7 @@ def facts_of_run(
         contract_digest=report.contract_digest if report else None,
         steps=steps,
         started_at=pinned.started_at,
-        ended_at=datetime.now(UTC) if result else None,
+        ended_at=datetime.now(UTC) if result and result.held is None else None,
     )
 
 
@@ -75,6 +77,7 @@ def publish_result(
         snapshot=SnapshotMove(before=staging.expected),
         checks=audited.checks,
         seconds=(datetime.now(UTC) - pinned.started_at).total_seconds(),
+        waiver=audited.waiver,
     )
 
 
@@ -93,19 +96,47 @@ def record_refusal(
     )
 
 
-def close_run(
-    run: RunRef, home: RunHome, project: Project, ledger: Ledger, result: RunResult
+def hold_run(
+    run: RunRef,
+    home: RunHome,
+    project: Project,
+    ledger: Ledger,
+    result: RunResult,
+    waivers: Sequence[Waiver],
 ) -> RunResult:
-    """Write report and ledger; a run that had nothing to do, or never got a plan, has neither."""
+    """Write report and ledger of a run that waits for a person; its folder stays as it is."""
+    folder = home.folder(run.run_id)
+    pinned = folder.plan(run.round)
+    result = result.model_copy(update={"report": _page(run, project)})
+    facts = facts_of_run(run, pinned, folder, result)
+    story = _story(run, pinned, folder, facts, waivers)
+    page = write_report(project.reports / run.run_id, folder.report(), story)
+    home.keep_report(page.parent)
+    ledger.hold(facts)
+    return result
+
+
+def close_run(
+    run: RunRef,
+    home: RunHome,
+    project: Project,
+    ledger: Ledger,
+    result: RunResult,
+    waivers: Sequence[Waiver],
+) -> RunResult:
+    """Write report and ledger; a run that had nothing to do, or never got a plan, has neither.
+
+    Args:
+        waivers: those in force on the table.
+    """
     folder = home.folder(run.run_id)
     if not folder.has_plan(run.round):
         return result
     pinned = folder.plan(run.round)
     if not result.nothing_new:
-        page = project.reports / run.run_id / "report.html"
         result = result.model_copy(
             update={
-                "report": str(page.relative_to(project.root)),
+                "report": _page(run, project),
                 "checks": counts_of(folder.report()) if folder.has_report() else CheckCounts(),
             }
         )
@@ -113,7 +144,7 @@ def close_run(
     if not result.nothing_new:
         report = folder.report() if folder.has_report() else None
         page = write_report(
-            project.reports / run.run_id, report, _story(run, pinned, folder, facts)
+            project.reports / run.run_id, report, _story(run, pinned, folder, facts, waivers)
         )
         home.keep_report(page.parent)
     ledger.finish(facts)
@@ -122,7 +153,18 @@ def close_run(
     return result
 
 
-def _story(run: RunRef, pinned: PinnedPlan, folder: RunFolder, facts: RunFacts) -> Story:
+def _page(run: RunRef, project: Project) -> str:
+    page = project.reports / run.run_id / "report.html"
+    return str(page.relative_to(project.root))
+
+
+def _story(
+    run: RunRef,
+    pinned: PinnedPlan,
+    folder: RunFolder,
+    facts: RunFacts,
+    waivers: Sequence[Waiver],
+) -> Story:
     books, result = _books(run, folder), facts.result
     published = result.ending is Ending.PUBLISHED
     before = books.before_rows
@@ -144,6 +186,25 @@ def _story(run: RunRef, pinned: PinnedPlan, folder: RunFolder, facts: RunFacts) 
         started_at=facts.started_at,
         seconds=result.seconds,
         warnings=(*result.warnings, *result.incomplete),
+        held_until=result.held.until if result.held else None,
+        waivers=tuple(map(_waived, _and_own(waivers, result.waiver))),
+    )
+
+
+def _and_own(waivers: Sequence[Waiver], own: Waiver | None) -> list[Waiver]:
+    """The run's own first, also when it has expired by now."""
+    others = [w for w in waivers if own is None or w.run_id != own.run_id]
+    return [*([own] if own else []), *others]
+
+
+def _waived(waiver: Waiver) -> Waived:
+    return Waived(
+        run_id=waiver.run_id,
+        checks=tuple(sorted(waiver.checks)),
+        person=waiver.person,
+        reason=waiver.reason,
+        at=waiver.at,
+        until=waiver.until,
     )
 
 

@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,13 +18,16 @@ from temporalio.service import RPCError
 from catalog.errors import CatalogError
 from wap import attributes, connecting, runtime
 from wap import client as temporal
-from wap.client import Watched
+from wap.client import Handle, Watched
 from wap.errors import StoreUnavailableError
 from wap.logs import log_to
-from wap.model import RunRequest
+from wap.model import Held, Refusal, RunRequest, Waiver
 from wap.project import Project
 from wap.queues import CONTROL, DATA, DOOR, ROLES, is_served, queue_of
 from wap.telemetry import tracing
+
+#: Starts a run, or tells one that is there what was decided.
+Begin = Callable[[Client, Watched], Awaitable[Handle]]
 
 #: How often a door looks whether the warm worker still lives.
 STAND_BY_SECONDS = 1.0
@@ -48,6 +51,44 @@ def run_requests(
     Raises:
         TemporalUnavailableError: no server can be reached or started.
     """
+    watched = [Watched(request) for request in requests]
+
+    async def begin(client: Client, one: Watched) -> Handle:
+        return await temporal.start(client, queue_of(project), one)
+
+    return _attend(project, watched, begin, changed=changed, server_found=server_found)
+
+
+def decide(
+    project: Project,
+    held: Held,
+    said: Waiver | Refusal,
+    *,
+    changed: Callable[[Sequence[Watched]], None],
+    server_found: Callable[[runtime.Server], None],
+) -> Watched:
+    """Tell a held run what a person decided, and take it to its end, or until it is held again.
+
+    Raises:
+        DecisionRefusedError: it cannot be decided so; nothing was changed.
+        TemporalUnavailableError: no server can be reached or started.
+    """
+    watched = [Watched(held.request, resumed=True)]
+
+    async def begin(client: Client, _: Watched) -> Handle:
+        return await temporal.decide(client, held, said)
+
+    return _attend(project, watched, begin, changed=changed, server_found=server_found)[0]
+
+
+def _attend(
+    project: Project,
+    watched: list[Watched],
+    begin: Begin,
+    *,
+    changed: Callable[[Sequence[Watched]], None],
+    server_found: Callable[[runtime.Server], None],
+) -> list[Watched]:
     log_to(project.state)
     warm = runtime.has_warm_worker(folder_of(project))
     with ThreadPoolExecutor(1) as beside:
@@ -58,8 +99,8 @@ def run_requests(
             server_found(server)
             if imports is not None:
                 imports.result()
-            watched = [Watched(request) for request in requests]
-            asyncio.run(_run(project, server, watched, lambda: changed(watched), warm=warm))
+            told = _run(project, server, watched, begin, lambda: changed(watched), warm=warm)
+            asyncio.run(told)
             if project.runs.location is not None:
                 _fetch_reports(project, watched)
             return watched
@@ -96,6 +137,7 @@ async def _run(
     project: Project,
     server: runtime.Server,
     watched: Sequence[Watched],
+    begin: Begin,
     changed: Callable[[], None],
     *,
     warm: bool,
@@ -103,14 +145,16 @@ async def _run(
     with tracing(project, os.environ) as interceptors:
         client = await connect(project, server, interceptors)
         for one in watched:
-            one.request = await _fitted(project, client, one.request)
-        await _run_all(project, client, watched, changed, warm=warm)
+            if not one.resumed:
+                one.request = await _fitted(project, client, one.request)
+        await _run_all(project, client, watched, begin, changed, warm=warm)
 
 
 async def _run_all(
     project: Project,
     client: Client,
     watched: Sequence[Watched],
+    begin: Begin,
     changed: Callable[[], None],
     *,
     warm: bool,
@@ -118,7 +162,7 @@ async def _run_all(
     async with _worker(project, client, watched, warm=warm):
         stopped = asyncio.Event()
         _hear(stopped)
-        handles = [await temporal.start(client, queue_of(project), one) for one in watched]
+        handles = [await begin(client, one) for one in watched]
 
         async def cancel_when_told() -> None:
             await stopped.wait()
@@ -192,7 +236,9 @@ async def _worker(
     """Our own worker, unless ``wap up`` keeps a warm one or workers serve the queue."""
     others = not warm and await _leaves_work_to_others(project, client)
     if not warm and not others:
-        async with _own_worker(project, client):
+        # A run that was begun for data workers needs one, also where none is there any more.
+        both = any(one.resumed and one.request.data_queue for one in watched)
+        async with _own_worker(project, client, ROLES if both else (CONTROL,)):
             yield
         return
     if others and project.worker.door == "never":
@@ -210,12 +256,19 @@ async def _worker(
 
 
 @asynccontextmanager
-async def _own_worker(project: Project, client: Client) -> AsyncIterator[None]:
+async def _own_worker(
+    project: Project, client: Client, roles: Sequence[str]
+) -> AsyncIterator[None]:
     from wap import worker  # noqa: PLC0415 - heavy; imported beside the server's start
 
     with worker.open_activities(project) as activities:
-        queue = queue_of(project)
-        async with worker.make_worker(client, queue, activities, identity=_identity(client)):
+        async with AsyncExitStack() as stack:
+            for role in roles:
+                await stack.enter_async_context(
+                    worker.make_worker(
+                        client, queue_of(project, role), activities, identity=_identity(client)
+                    )
+                )
             yield
 
 
@@ -225,18 +278,9 @@ def _identity(client: Client) -> str:
 
 async def _stand_by(project: Project, client: Client, dead: Coroutine[None, None, None]) -> None:
     """Take over when the workers die under a run: nobody else would, and it would wait."""
-    from wap import worker  # noqa: PLC0415 - heavy; imported beside the server's start
-
     await dead
-    with worker.open_activities(project) as activities:
-        async with AsyncExitStack() as stack:
-            for role in ROLES if project.temporal.address else (CONTROL,):
-                await stack.enter_async_context(
-                    worker.make_worker(
-                        client, queue_of(project, role), activities, identity=_identity(client)
-                    )
-                )
-            await asyncio.Event().wait()
+    async with _own_worker(project, client, ROLES if project.temporal.address else (CONTROL,)):
+        await asyncio.Event().wait()
 
 
 async def _until_cold(project: Project) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pyiceberg.io import FileIO
@@ -17,7 +18,7 @@ from catalog import storage
 from catalog.base import BranchCatalog, Staging
 from catalog.errors import UnsealedError
 from catalog.refs import Seal, Snapshot, TableName
-from wap.model import RunFacts
+from wap.model import RunFacts, Waiver
 from wap.runs import Books
 from wap.sources.base import Cursor
 from wap.versions import ContractText
@@ -158,6 +159,40 @@ def seals(catalog: BranchCatalog, table: TableName) -> Iterator[tuple[Snapshot, 
     for snapshot in catalog.log(table):
         if snapshot.is_sealed:
             yield snapshot, Seal.from_summary(snapshot.summary)
+
+
+def waivers(catalog: BranchCatalog, table: TableName) -> Iterator[tuple[Snapshot, Waiver]]:
+    """The waivers under which main was published, newest first, expired ones among them.
+
+    Raises:
+        UnsealedError: a seal tells one that cannot be read.
+    """
+    for snapshot, seal in seals(catalog, table):
+        if seal.waiver:
+            yield snapshot, waiver_of(seal, str(table))
+
+
+def waiver_of(seal: Seal, where: str) -> Waiver:
+    """The waiver that a seal tells of.
+
+    Raises:
+        UnsealedError: it cannot be read.
+    """
+    try:
+        return Waiver.model_validate_json(seal.waiver)
+    except ValidationError as exc:
+        raise UnsealedError(
+            "the waiver of a seal cannot be read", where=where, hint=f"run {seal.run_id}: {exc}"
+        ) from exc
+
+
+def in_force(catalog: BranchCatalog, table: TableName, now: datetime) -> tuple[Waiver, ...]:
+    """The waivers that have not expired: what consumers see of the table stands by them.
+
+    Raises:
+        UnsealedError: see :func:`waivers`.
+    """
+    return tuple(w for _, w in waivers(catalog, table) if w.until > now)
 
 
 def cursor(catalog: BranchCatalog, table: TableName) -> Cursor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pyiceberg.io import FileIO, load_file_io
 
 from catalog.file_io import prepared
 from wap.documents import LocalDocuments, StoredDocuments
+from wap.model import Ending
 from wap.project import Project
 from wap.runs import RunFolder
 
@@ -56,13 +58,13 @@ class RunHome:
                 documents.write(name, (folder / name).read_bytes())
 
     def fetch_report(self, run_id: str, reports: Path) -> None:
-        """Bring a report that another worker wrote to this machine, unless it is here.
+        """Bring a report that another worker wrote to this machine, unless its last one is here.
 
         Raises:
             StoreUnavailableError: the location does not answer.
         """
         target = LocalDocuments(reports / run_id)
-        if self.io is None or target.has("report.json"):
+        if self.io is None or _is_last(target):
             return
         documents = self._below(f"reports/{run_id}")
         for name in _FACES:
@@ -81,6 +83,14 @@ class RunHome:
             msg = "this home is a folder"
             raise ValueError(msg)
         return StoredDocuments(self.io, f"{self.location}/{path}")
+
+
+def _is_last(report: LocalDocuments) -> bool:
+    """Whether a report is there that no later one replaces: a held run's is not its last."""
+    if not report.has("report.json"):
+        return False
+    ending: str = json.loads(report.read("report.json"))["run"]["ending"]
+    return ending != Ending.HELD
 
 
 def open_home(project: Project) -> RunHome:

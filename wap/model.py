@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_serializer
 
 
 class Value(BaseModel):
@@ -142,6 +143,87 @@ class InputFact(Value):
     version: str = ""
 
 
+class FailedCheck(Value):
+    """A check that failed and that a person may answer for.
+
+    Attributes:
+        name: the report's, ``<contract file>:<path in it>``.
+        title, measured: what it expects and what was found, for people.
+        failing_rows: rows that break it, where they can be counted.
+    """
+
+    name: str
+    title: str
+    measured: str
+    failing_rows: int | None = None
+
+
+class Held(Value):
+    """What a run waits for: somebody who approves or rejects it.
+
+    Attributes:
+        workflow_id: the run's, where Temporal finds it.
+        request: what was asked for when it began.
+        round: the run's round by then.
+        report_digest: of the audit that is to be decided on.
+        checks: those that failed; all that is wrong with it.
+        since, until: from when it waits, and from when on it is rejected.
+    """
+
+    workflow_id: str
+    request: RunRequest
+    round: int = 0
+    report_digest: str
+    checks: tuple[FailedCheck, ...]
+    since: datetime
+    until: datetime
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the checks that failed."""
+        return frozenset(check.name for check in self.checks)
+
+
+class Waiver(Value):
+    """A person's word for publishing a run whose audit failed (``catalog.Waiver``).
+
+    Attributes:
+        run_id, report_digest: what it is for; it covers no other run and no other audit.
+        checks: names of the failed checks that it answers for.
+        person: who gave it, as they were told to us; nobody proves the name.
+        reason: why.
+        at: when it was given.
+        until: from then on it covers nothing any more, and is not shown as in force.
+    """
+
+    run_id: str
+    report_digest: str
+    checks: frozenset[str]
+    person: str
+    reason: str
+    at: datetime
+    until: datetime
+
+    @field_serializer("checks")
+    def _in_order(self, value: frozenset[str]) -> list[str]:
+        # A set has no order of its own; the same waiver must give the same text.
+        return sorted(value)
+
+    @property
+    def text(self) -> str:
+        """All of it as one text; a seal carries it in its summary."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+
+
+class Refusal(Value):
+    """A person's no to a held run: which run and audit, who and why."""
+
+    run_id: str
+    report_digest: str
+    person: str
+    reason: str
+
+
 class RunResult(Value):
     """What a run came to; the workflow's result, and what the doors print.
 
@@ -152,6 +234,8 @@ class RunResult(Value):
         report: path of the report's page inside the project; None when there is none.
         warnings: what went wrong beside the run (lineage could not be sent, …).
         incomplete: what could not be undone; a person must look (exit code 4).
+        held: what a held run waits for; None: it does not.
+        waiver: under which it is published although its audit failed; None: the audit passed.
     """
 
     run_id: str
@@ -168,6 +252,8 @@ class RunResult(Value):
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     incomplete: tuple[str, ...] = ()
+    held: Held | None = None
+    waiver: Waiver | None = None
 
     @property
     def exit_code(self) -> ExitCode:
@@ -190,13 +276,19 @@ class RunResult(Value):
 
 
 class Progress(Value):
-    """What the workflow's ``progress`` query answers."""
+    """What the workflow's ``progress`` query answers.
+
+    Attributes:
+        held: how it stands while a run waits for a person; None: it does not wait.
+        result: what it came to, at its end.
+    """
 
     run_id: str
     table: str | None = None
     summary: str = ""
     bytes: int | None = None
     steps: tuple[StepState, ...] = ()
+    held: RunResult | None = None
     result: RunResult | None = None
 
 

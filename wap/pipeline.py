@@ -146,6 +146,13 @@ class Schema(Section):
         return value
 
 
+class Hold(Section):
+    """How long a run is held for a person's decision."""
+
+    max_hours: float = Field(default=72, gt=0, le=24 * 366)
+    """Hours after which a run that nobody approved is rejected."""
+
+
 class Freshness(Section):
     """How old the published table may get."""
 
@@ -177,6 +184,11 @@ class Pipeline(Section):
     on_foreign: Literal["say", "refuse"] = "say"
     """What a run does when others wrote to main past the gate: `say` it in a warning and go on, or
     `refuse` to publish over it. What a run of ours left there unsealed is always refused."""
+    on_failure: Literal["reject", "hold"] = "reject"
+    """What becomes of a run whose audit fails: `reject` drops its branch; `hold` keeps it until
+    somebody decides by `wap approve` or `wap reject`."""
+    hold: Hold | None = None
+    """How long a run is held."""
     owners: list[str] = Field(default_factory=list)
     """Who answers for the data."""
     contact: str | None = None
@@ -218,6 +230,20 @@ class Pipeline(Section):
         if problem := source_problem(self):
             raise ValueError(problem)
         return self
+
+    @model_validator(mode="after")
+    def _hold_is_used(self) -> Pipeline:
+        if self.hold is not None and self.on_failure != "hold":
+            msg = "hold belongs to on_failure: hold"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def hold_seconds(self) -> float | None:
+        """So long a run whose audit failed waits for a person; None: it is rejected at once."""
+        if self.on_failure != "hold":
+            return None
+        return (self.hold or Hold()).max_hours * 3600
 
     @property
     def table_name(self) -> TableName:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from catalog.base import BranchCatalog
 from catalog.refs import TableName
+from wap import evidence
 from wap.errors import ConfigError
 from wap.ledger.base import Ledger
-from wap.model import RunFacts, Value
+from wap.model import RunFacts, Value, Waiver
 from wap.project import Project
 
 
@@ -18,6 +19,7 @@ class TableStatus(Value):
     Attributes:
         late: older than its pipeline's freshness allows.
         freshness: the same in words.
+        waivers: in force: consumers see rows of these runs although their audits failed.
     """
 
     table: str
@@ -27,6 +29,7 @@ class TableStatus(Value):
     published_at: datetime | None
     late: bool
     freshness: str
+    waivers: tuple[Waiver, ...] = ()
 
 
 class Overview(Value):
@@ -74,4 +77,5 @@ def _table(
         published_at=at,
         late=late,
         freshness=f"{words} (at most {rule.max_age_hours:g} h old)" if rule else words,
+        waivers=evidence.in_force(catalog, table, datetime.now(UTC)),
     )

@@ -5,7 +5,16 @@ from abc import ABC, abstractmethod
 
 from temporalio import activity
 
-from wap.model import CheckCounts, Rows, RunRequest, RunResult, SnapshotMove, Value
+from wap.model import (
+    CheckCounts,
+    FailedCheck,
+    Rows,
+    RunRequest,
+    RunResult,
+    SnapshotMove,
+    Value,
+    Waiver,
+)
 
 
 class RunRef(Value):
@@ -66,6 +75,9 @@ class Audited(Value):
         expected: main's head it was audited against.
         passed: the gate's verdict.
         reason: which checks failed, for people; "" when it passed.
+        failed: the failed checks, when a person may answer for all that is wrong.
+        hold_seconds: so long the run waits for that person; None: it does not.
+        waiver: what that person said; the seal and the publish ask for it.
     """
 
     head: int
@@ -74,6 +86,9 @@ class Audited(Value):
     report_digest: str
     checks: CheckCounts
     reason: str = ""
+    failed: tuple[FailedCheck, ...] = ()
+    hold_seconds: float | None = None
+    waiver: Waiver | None = None
 
 
 class Sealed(Value):
@@ -130,6 +145,11 @@ class Steps(ABC):
     @abstractmethod
     def audit(self, run: RunRef) -> Audited:
         """Run all contracts on the branch's head and write the report."""
+
+    @activity.defn
+    @abstractmethod
+    def hold(self, run: RunRef, result: RunResult) -> RunResult:
+        """Write the report and the ledger's entry of a run that waits for a person."""
 
     @activity.defn
     @abstractmethod

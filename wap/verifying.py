@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from catalog.base import BranchCatalog, Published
 from catalog.errors import TableNotFoundError, UnsealedError
 from catalog.refs import Seal, Snapshot, TableName
 from catalog.retention import is_cut
+from catalog.waivers import objection
 from checks.errors import ReportError
 from checks.render import read_report
 from checks.report import Report
@@ -18,7 +19,7 @@ from wap import evidence
 from wap.auditing import facts_of
 from wap.evidence import Evidence
 from wap.ledger.base import Ledger
-from wap.model import CheckFact, Ending, RunFacts, Value
+from wap.model import CheckFact, Ending, RunFacts, Value, Waiver
 
 #: Version of the shape of what is found; it goes up when a key changes its meaning or goes away.
 FORMAT = 1
@@ -77,6 +78,18 @@ class SealProof(Value):
     ledger: str
 
 
+class Waived(Value):
+    """A seal of main whose audit failed, and the waiver under which it was published.
+
+    Attributes:
+        expired: the waiver is in force no more; what it covered is on main all the same.
+    """
+
+    snapshot: int
+    waiver: Waiver
+    expired: bool
+
+
 class TableProof(Value):
     """What `wap verify` found for one table.
 
@@ -86,6 +99,7 @@ class TableProof(Value):
         notes: what is worth knowing and takes nothing from the proof.
         since: when the oldest snapshot that is kept was made, where older ones were forgotten;
             None: all of main's history is there.
+        waived: what was published although its audit failed, because a person answered for it.
     """
 
     table: str
@@ -96,6 +110,7 @@ class TableProof(Value):
     notes: tuple[Unsealed, ...]
     seals: tuple[SealProof, ...]
     since: datetime | None = None
+    waived: tuple[Waived, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,7 +182,18 @@ class _Table:
             notes=tuple(self.notes),
             seals=tuple(proofs),
             since=log[-1].committed_at if is_cut(log) else None,
+            waived=tuple(self._waived(seals, proofs)),
         )
+
+    def _waived(
+        self, seals: Sequence[tuple[Snapshot, Seal]], proofs: Sequence[SealProof]
+    ) -> Iterator[Waived]:
+        """The waivers of the seals that are proved; of the others nothing is believed."""
+        proved, now = {p.snapshot for p in proofs if p.proved}, datetime.now(UTC)
+        for snapshot, seal in seals:
+            if seal.waiver and snapshot.id in proved:
+                waiver = evidence.waiver_of(seal, str(self.name))
+                yield Waived(snapshot=snapshot.id, waiver=waiver, expired=waiver.until <= now)
 
     def _seal(
         self, snapshot: Snapshot, seal: Seal, published: Published, *, whole: bool
@@ -281,7 +307,26 @@ def _differences(seal: Seal, facts: RunFacts, report: Report, table: str) -> Ite
         if sealed != found:
             yield f"{what}: the seal says {sealed}, its evidence {found}"
     if not report.passed:
+        yield from _unanswered(seal, report, table)
+    elif seal.waiver:
+        yield "the seal tells a waiver, and the report in the evidence passed"
+
+
+def _unanswered(seal: Seal, report: Report, table: str) -> Iterator[str]:
+    """Why nobody answers for a report that did not pass: the seal's waiver must cover it all."""
+    if not seal.waiver:
         yield "the report in the evidence did not pass"
+        return
+    try:
+        waiver = evidence.waiver_of(seal, table)
+    except UnsealedError as exc:
+        yield exc.what
+        return
+    what = objection(
+        waiver, run_id=seal.run_id, report_digest=report.digest, waivable=report.waivable
+    )
+    if what is not None:
+        yield f"the report in the evidence did not pass: {what}"
 
 
 def _told_otherwise(facts: RunFacts, report: Report) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 # No ``from __future__ import annotations``: Temporal reads the types of arguments at run time.
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,16 +12,20 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from wap import attributes, failures, metrics
+    from wap import attributes, failures, holding, metrics
     from wap.model import (
         CheckCounts,
         Ending,
+        FailedCheck,
+        Held,
         Progress,
+        Refusal,
         Rows,
         RunRequest,
         RunResult,
         SnapshotMove,
         StepState,
+        Waiver,
         data_queue,
     )
     from wap.saga import Saga, uninterrupted
@@ -44,13 +49,17 @@ def run_id_of(pipeline: str, first_run_id: str, started_at: datetime) -> str:
     return f"{stem}-{started_at:%Y%m%d-%H%M%S}-{first_run_id.replace('-', '')[-8:]}"
 
 
+class _RejectedError(Exception):
+    """Nobody approves what is held: somebody rejected it, or time was up; the text says why."""
+
+
 class _RedoError(Exception):
     """Main moved in a way the staged batch cannot follow; it is planned and written anew."""
 
 
 @workflow.defn
 class WriteAuditPublish:
-    """One run of one pipeline: published, rejected or rolled back, and nothing in between."""
+    """One run of one pipeline: published, rejected or rolled back; until then it may be held."""
 
     @workflow.init
     def __init__(self, request: RunRequest) -> None:
@@ -68,6 +77,37 @@ class WriteAuditPublish:
         self._warnings: dict[str, None] = {}
         self._bytes_written = 0
         self._status = ""
+        self._held: RunResult | None = None
+        self._answer: Waiver | Refusal | None = None
+        self._waiver: Waiver | None = None
+        self._seen: tuple[FailedCheck, ...] = ()
+
+    @workflow.update
+    def approve(self, waiver: Waiver) -> None:
+        """Publish what is held although its audit failed; the waiver says who answers for it."""
+        if self._held is not None:
+            self._answer = waiver.model_copy(update={"at": workflow.now()})
+            self._held = None
+
+    @approve.validator
+    def _may_approve(self, waiver: Waiver) -> None:
+        # Told again by a door whose first one was killed: it is decided so, and goes on.
+        if self._held is not None or not holding.repeats(waiver, self._answer):
+            holding.check_waiver(self._waiting, waiver, self._run.run_id, workflow.now())
+
+    @workflow.update
+    def reject(self, refusal: Refusal) -> None:
+        """End what is held as rejected."""
+        self._answer, self._held = refusal, None
+
+    @reject.validator
+    def _may_reject(self, refusal: Refusal) -> None:
+        if self._held is not None or not holding.repeats(refusal, self._answer):
+            holding.check_refusal(self._waiting, refusal, self._run.run_id, workflow.now())
+
+    @property
+    def _waiting(self) -> Held | None:
+        return self._held.held if self._held is not None else None
 
     @workflow.query
     def progress(self) -> Progress:
@@ -79,6 +119,7 @@ class WriteAuditPublish:
             summary=resolved.summary if resolved else "",
             bytes=resolved.bytes if resolved else None,
             steps=tuple(self._steps),
+            held=self._held,
             result=self._result,
         )
 
@@ -121,6 +162,8 @@ class WriteAuditPublish:
     async def _attempt(self) -> RunResult:
         for round_number in range(MAX_ROUNDS):
             self._run = self._run.model_copy(update={"round": round_number})
+            # What is read anew is not what somebody decided on.
+            self._waiver = None
             self._resolved = await self._step(Steps.resolve)
             self._tell_table(self._resolved.table)
             if self._resolved.refused is not None:
@@ -153,7 +196,12 @@ class WriteAuditPublish:
             audited: Audited = await self._step(Steps.audit, limit=failures.LONG, moves_rows=True)
             self._checks = audited.checks
             if not audited.passed:
-                return await self._reject(audited.reason)
+                try:
+                    audited = await self._approved(audited)
+                except _RejectedError as exc:
+                    return await self._reject(str(exc))
+            else:
+                self._waiver = None
             await self._step(Steps.seal, audited)
             if await self._publish(audited):
                 return self._conclude(Ending.PUBLISHED)
@@ -162,6 +210,61 @@ class WriteAuditPublish:
                 raise _RedoError(rebased.redo)
             self._warnings.update(dict.fromkeys(rebased.warnings))
         raise _RedoError(f"main moved {MAX_REBASES} times while this run was audited")
+
+    async def _approved(self, audited: Audited) -> Audited:
+        """The failed audit with the waiver of a person, who is waited for.
+
+        A waiver that was given before main moved counts as far as it reaches.
+
+        Raises:
+            _RejectedError: nobody may approve it, or nobody does.
+        """
+        if audited.hold_seconds is None or not audited.failed:
+            raise _RejectedError(audited.reason)
+        given, now = self._waiver, workflow.now()
+        if given is None or not holding.covers(given, self._seen, audited.failed, now):
+            given = await self._decided(audited, timedelta(seconds=audited.hold_seconds))
+            self._seen = audited.failed
+        self._waiver = holding.bound(given, audited.report_digest, audited.failed)
+        return audited.model_copy(update={"waiver": self._waiver})
+
+    async def _decided(self, audited: Audited, limit: timedelta) -> Waiver:
+        """Wait for somebody to approve; the time until then is the workflow's, not a worker's."""
+        self._waiver = None
+        info, now = workflow.info(), workflow.now()
+        held = Held(
+            workflow_id=info.workflow_id,
+            request=self._run.request,
+            round=self._run.round,
+            report_digest=audited.report_digest,
+            checks=audited.failed,
+            since=now,
+            until=now + limit,
+        )
+        waiting = self._conclude(Ending.HELD, audited.reason).model_copy(update={"held": held})
+        waiting = await self._step(Steps.hold, waiting, retry=failures.FORWARD)
+        answer = await self._answer_to(waiting, held.until)
+        if isinstance(answer, Waiver):
+            return answer
+        if answer is not None:
+            why = f"rejected by {answer.person}: {answer.reason}"
+        else:
+            why = f"nobody decided until {held.until:%Y-%m-%d %H:%M %Z}"
+        raise _RejectedError(f"{audited.reason}; {why}")
+
+    async def _answer_to(self, waiting: RunResult, until: datetime) -> Waiver | Refusal | None:
+        """What a person says of the held run; None: nobody says anything in time."""
+        self._answer, self._held = None, waiting
+        try:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await workflow.wait_condition(self._is_answered, timeout=until - workflow.now())
+        finally:
+            self._held = None
+        self._raise_if_cancelled()
+        return self._answer
+
+    def _is_answered(self) -> bool:
+        return self._answer is not None
 
     async def _publish(self, audited: Audited) -> bool:
         """Move main; False when it had moved meanwhile. A cancel during it comes too late."""
@@ -238,6 +341,7 @@ class WriteAuditPublish:
             incomplete=tuple(
                 f"{name}: {failures.describe(exc)}" for name, exc in self._undo_failures.items()
             ),
+            waiver=self._waiver if published and not nothing_new else None,
         )
 
     async def _step(

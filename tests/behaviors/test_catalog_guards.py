@@ -67,6 +67,32 @@ def test_sealing_another_head(run):
         run.catalog.seal(audited, replace(run.facts(audited), audited=audited.head + 1))
 
 
+def test_sealing_without_the_waiver_that_the_head_stands_by(run):
+    audited = run.waived()
+    for text in ("", "another"):
+        with pytest.raises(UnsealedError, match="waiver"):
+            run.catalog.seal(audited, run.facts(audited, waiver=text))
+
+
+def test_sealing_with_a_waiver_that_nobody_gave(run):
+    audited = run.audited()
+    with pytest.raises(UnsealedError, match="waiver"):
+        run.catalog.seal(audited, run.facts(audited, waiver="another"))
+
+
+def test_a_seal_that_tells_no_waiver(run):
+    run.seal()
+    with pytest.raises(UnsealedError):
+        run.catalog.publish([run.waived()])
+
+
+def test_a_seal_that_tells_a_waiver_for_an_audit_that_passed(run):
+    audited = run.waived()
+    run.catalog.seal(audited, run.facts(audited))
+    with pytest.raises(UnsealedError):
+        run.catalog.publish([run.audited()])
+
+
 def test_sealing_with_a_fact_missing(run):
     audited = run.audited()
     with pytest.raises(UnsealedError):

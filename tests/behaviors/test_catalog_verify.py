@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from catalog import Seal
 from catalog.drafts import Draft
 from catalog.moves import add_snapshot, set_branch
 
@@ -116,3 +117,17 @@ def test_a_bootstrap_that_holds_rows_is_named(lake, flights):
     table.append(ROWS, snapshot_properties={"wap.role": "bootstrap"})
     assert len(lake.catalog.verify(flights)) == 1
     assert lake.catalog.published(flights) is not None
+
+
+def test_what_was_published_under_a_waiver_says_so(lake):
+    lake.publish([1])
+    run = lake.run("waived")
+    run.open()
+    run.stage([2])
+    audited = run.waived()
+    run.catalog.seal(audited, run.facts(audited))
+    (snapshot,) = run.catalog.publish([audited])
+    assert Seal.from_summary(snapshot.summary).waiver == audited.waiver_text
+    assert run.catalog.publish([audited]) == [snapshot], "told again, it is the same publish"
+    assert lake.ids() == [1, 2]
+    assert lake.catalog.verify(run.table) == []

@@ -30,9 +30,12 @@ from wap.model import (
     CheckFact,
     ColumnFact,
     Ending,
+    FailedCheck,
+    Held,
     InputFact,
     Rows,
     RunFacts,
+    RunRequest,
     RunResult,
     SnapshotMove,
     StepFacts,
@@ -182,6 +185,33 @@ def test_a_later_attempt_of_a_step_replaces_the_earlier_one(ledger):
     run = ledger.run("r")
     assert run is not None
     assert run.steps == (step("stage", 5, attempts=2, cpu_seconds=1.0, peak_memory_bytes=3),)
+
+
+def held(run_id: str = "flights-1") -> RunFacts:
+    """A run that waits for a person."""
+    facts = full(run_id)
+    waiting = Held(
+        workflow_id="wap-p-flights-1", request=RunRequest(project="p", pipeline="flights"),
+        report_digest="r", since=AT, until=AT + timedelta(days=3),
+        checks=(FailedCheck(name="c.yml:id", title="id", measured="3 rows", failing_rows=3),),
+    )  # fmt: skip
+    told = facts.result.model_copy(update={"ending": Ending.HELD, "held": waiting})
+    return facts.with_result(told).model_copy(update={"ended_at": None})
+
+
+def test_a_held_run_is_told_until_it_ends(ledger):
+    ledger.start("flights-1", "flights", "nyc.flights", AT)
+    for _ in range(2):
+        ledger.hold(held())
+        assert ledger.run("flights-1") == held()
+    ledger.finish(full())
+    assert ledger.run("flights-1") == full()
+
+
+def test_a_hold_that_comes_late_does_not_undo_the_end(ledger):
+    ledger.finish(full())
+    ledger.hold(held())
+    assert ledger.run("flights-1") == full()
 
 
 def test_a_second_finish_leaves_nothing_of_the_first(ledger):

@@ -26,6 +26,18 @@ _DIGEST = f"{_UNIT}_guard_report.py::test_the_digest_is_over_every_fact"
 
 GUARDS: tuple[Guard, ...] = (
     _report(
+        "a waiver of what else is wrong",
+        "return failed if whole and not own else frozenset()",
+        "return failed if not own else frozenset()",
+        "test_nothing_else_may_be_waived",
+    ),
+    _report(
+        "a waiver of our own checks",
+        "return failed if whole and not own else frozenset()",
+        "return failed if whole else frozenset()",
+        "test_nothing_else_may_be_waived",
+    ),
+    _report(
         "a batch that was never audited",
         "self.snapshot_id is not None\n            and ",
         "",

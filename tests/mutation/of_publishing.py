@@ -23,7 +23,10 @@ _TAINT = f"{_BEHAVIORS}_taint.py"
 _coverage = guards_of("catalog/coverage.py", _TAINT)
 _memory = guards_of("catalog/memory.py", _TAINT)
 _sealing = guards_of("catalog/sealing.py", f"{_BEHAVIORS}_guards.py")
+_waivers = guards_of("catalog/waivers.py", f"{_UNIT}_refs.py")
 _LESS = "test_no_audited_head_from_less"
+_OTHER_WAIVER = "test_no_audited_head_from_a_waiver_of_something_else"
+_MAKES_UP = "test_a_waiver_does_not_make_up_for_anything_else"
 _TOLD = "told = (facts.run_id, facts.audited, facts.report_digest)"
 
 GUARDS: tuple[Guard, ...] = (
@@ -54,6 +57,47 @@ GUARDS: tuple[Guard, ...] = (
         "if report.passed is not True:",
         "if not report.passed:",
         _LESS,
+    ),
+    _refs(
+        "a waiver that nobody looks at",
+        "self._check_waiver(self.waiver, where)",
+        "pass",
+        _OTHER_WAIVER,
+    ),
+    _waivers(
+        "a waiver for nothing that failed",
+        "(not waivable,",
+        "(False,",
+        "test_a_waiver_of_nothing_covers_no_failed_audit",
+    ),
+    _waivers("a waiver of another run", "(waiver.run_id != run_id,", "(False,", _OTHER_WAIVER),
+    _waivers(
+        "a waiver of another report",
+        "(waiver.report_digest != report_digest,",
+        "(False,",
+        _OTHER_WAIVER,
+    ),
+    _waivers("a failed check that is not named", "(bool(missing),", "(False,", _OTHER_WAIVER),
+    _waivers("a check that did not fail", "(bool(more),", "(False,", _OTHER_WAIVER),
+    _waivers("a waiver of nobody", "(not waiver.person.strip(),", "(False,", _OTHER_WAIVER),
+    _waivers("a waiver without a reason", "(not waiver.reason.strip(),", "(False,", _OTHER_WAIVER),
+    _refs(
+        "a waiver that stands in for a whole report",
+        "if report.evaluated != report.declared:",
+        "if self.waiver is None and report.evaluated != report.declared:",
+        _MAKES_UP,
+    ),
+    _refs(
+        "a note that is read as a waiver",
+        'for k, v in self.notes.items() if f"wap.{k}" != _WAIVER}',
+        "for k, v in self.notes.items()}",
+        "test_notes_cannot_stand_in_for_a_fact",
+    ),
+    _refs(
+        "a seal that loses its waiver",
+        'waiver=summary.get(_WAIVER, ""),',
+        'waiver="",',
+        "test_a_seal_survives_its_summary[seal1]",
     ),
     _refs("a report without a digest", "if not report.digest:", "if False:", _LESS),
     _refs("main as a staging branch", " or self.name == MAIN:", ":", "test_what_is_no_branch"),
@@ -89,8 +133,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _refs(
         "a note in the place of a fact",
-        '{**{f"wap.{k}": v for k, v in self.notes.items()}, **facts, "wap.role": "seal"}',
-        '{**facts, "wap.role": "seal", **{f"wap.{k}": v for k, v in self.notes.items()}}',
+        'return {**notes, **facts, **waiver, "wap.role": "seal"}',
+        'return {**facts, **waiver, "wap.role": "seal", **notes}',
         "test_notes_cannot_stand_in_for_a_fact",
     ),
     _publish(
@@ -321,6 +365,24 @@ GUARDS: tuple[Guard, ...] = (
         _TOLD,
         "told = (facts.run_id, facts.audited, audited.report.digest)",
         "test_a_seal_for_another_report[sqlite]",
+    ),
+    _proof(
+        "a seal under another waiver",
+        "return same and facts.waiver == audited.waiver_text",
+        "return same",
+        f"{_UNIT}_guard_proof.py::test_a_seal_is_about_one_run_head_and_report",
+    ),
+    _proof(
+        "a waived head whose seal tells no waiver",
+        "return same and facts.waiver == audited.waiver_text",
+        "return same",
+        "test_a_seal_that_tells_no_waiver[sqlite]",
+    ),
+    _sealing(
+        "a seal that hides the waiver",
+        "if facts.waiver != audited.waiver_text:",
+        "if False:",
+        "test_sealing_without_the_waiver_that_the_head_stands_by[sqlite]",
     ),
     _proof(
         "a seal with a fact missing",

@@ -11,6 +11,7 @@ _EVIDENCE = "tests/unit/wap/test_guard_evidence.py"
 _workflow = guards_of("wap/workflow.py", "tests/workflow/test_saga.py")
 _saga = guards_of("wap/saga.py", "tests/workflow/test_saga.py")
 _codec = guards_of("wap/codec.py", "tests/unit/wap/test_codec.py")
+_holding = guards_of("wap/holding.py", "tests/workflow/test_hold.py")
 _activities = guards_of("wap/activities.py", _STEPS)
 _auditing = guards_of("wap/auditing.py", _STEPS)
 _planning = guards_of("wap/planning.py", _STEPS)
@@ -32,6 +33,7 @@ _JDBC = "tests/integration/test_jdbc.py"
 _jdbc = guards_of("wap/sources/jdbc.py", _JDBC)
 _frames = guards_of("wap/spark/frames.py", _JDBC)
 
+_HOLD = "tests/workflow/test_hold.py"
 _CANCEL = "test_cancel_in_a_step_rolls_back_even_if_the_step_never_hears_of_it"
 _SAVE = "    folder.save_books(number, books)\n"
 _COMMIT = """\
@@ -85,6 +87,104 @@ GUARDS: tuple[Guard, ...] = (
         "if not audited.passed:",
         "if False:",
         "test_failed_audit_is_an_ending_not_an_exception",
+    ),
+    _workflow(
+        "a failed audit that nobody may answer for",
+        "if audited.hold_seconds is None or not audited.failed:",
+        "if audited.hold_seconds is None:",
+        f"{_HOLD}::test_nobody_is_asked_where_nobody_may_answer",
+    ),
+    _workflow(
+        "a failed audit of a run that is not to be held",
+        "if audited.hold_seconds is None or not audited.failed:",
+        "if not audited.failed:",
+        "test_failed_audit_is_an_ending_not_an_exception",
+    ),
+    _workflow(
+        "time that is up taken for a yes",
+        "        if isinstance(answer, Waiver):\n            return answer\n",
+        "        if not isinstance(answer, Refusal):\n            return answer\n",
+        f"{_HOLD}::test_a_run_that_nobody_decides_is_rejected_when_time_is_up",
+    ),
+    _workflow(
+        "a waiver that nobody held against the run",
+        "holding.check_waiver(self._waiting, waiver, self._run.run_id, workflow.now())",
+        "pass",
+        f"{_HOLD}::test_a_waiver_that_does_not_fit_changes_nothing",
+    ),
+    _workflow(
+        "a waiver of an earlier report",
+        "self._waiver = holding.bound(given, audited.report_digest, audited.failed)",
+        "self._waiver = given",
+        f"{_HOLD}::test_main_that_moved_is_audited_again_under_the_same_waiver",
+    ),
+    _workflow(
+        "a waiver that reaches as far as it likes",
+        "if given is None or not holding.covers(given, self._seen, audited.failed, now):",
+        "if given is None:",
+        f"{_HOLD}::test_what_the_waiver_does_not_cover_is_held_again",
+    ),
+    _workflow(
+        "a waiver of what is read anew",
+        "            # What is read anew is not what somebody decided on.\n"
+        "            self._waiver = None\n",
+        "",
+        f"{_HOLD}::test_what_is_read_anew_is_decided_anew",
+    ),
+    _holding(
+        "more failing rows than were seen",
+        "return now <= then",
+        "return True",
+        "test_what_the_waiver_does_not_cover_is_held_again",
+    ),
+    _holding(
+        "a failing check that the waiver does not name",
+        "check.name in waiver.checks and _no_worse",
+        "_no_worse",
+        "test_what_the_waiver_does_not_cover_is_held_again",
+    ),
+    _holding(
+        "a decision about an earlier report",
+        "if said.report_digest != held.report_digest:",
+        "if False:",
+        "test_a_refusal_that_does_not_fit_changes_nothing",
+    ),
+    _holding(
+        "a decision about another run",
+        "if said.run_id != run_id:",
+        "if False:",
+        "test_a_refusal_that_does_not_fit_changes_nothing",
+    ),
+    _holding(
+        "a decision without a reason",
+        "if not said.person.strip() or not said.reason.strip():",
+        "if False:",
+        "test_a_refusal_that_does_not_fit_changes_nothing",
+    ),
+    _holding(
+        "a decision that was taken already",
+        "    if held is None:\n",
+        "    if False:\n",
+        "test_a_run_that_is_not_held_takes_no_decision",
+    ),
+    _activities(
+        "a waiver that expired meanwhile",
+        "        self._refuse_expired(run, audited)\n",
+        "",
+        "test_a_waiver_that_expired_meanwhile_publishes_nothing",
+    ),
+    _activities(
+        "a head without its waiver's proof",
+        "waiver=audited.waiver,\n        )\n",
+        "waiver=audited.waiver and audited.waiver.model_copy("
+        'update={"checks": self._folder(run.run_id).report().waivable}),\n        )\n',
+        "test_a_waiver_of_something_else_is_neither_sealed_nor_published",
+    ),
+    _activities(
+        "a seal that tells nothing of the waiver",
+        "                waiver=head.waiver_text,\n",
+        "",
+        "test_what_is_published_under_a_waiver_tells_it",
     ),
     _workflow(
         "a batch that does not fit",

@@ -1,6 +1,7 @@
 """One real Temporal server with time skipping for the suite, and a way to run a saga."""
 
 import asyncio
+import contextlib
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -38,7 +39,7 @@ async def _environment() -> WorkflowEnvironment:
 
 
 async def _run_saga(
-    env: WorkflowEnvironment, world: World, drive: Drive | None, cached: int
+    env: WorkflowEnvironment, world: World, drive: Drive | None, cached: int, *, skips: bool
 ) -> tuple[RunResult, BaseException | None]:
     """Run one saga to its end: its result as the query tells it, and the workflow's failure."""
     queue = uuid.uuid4().hex
@@ -52,9 +53,10 @@ async def _run_saga(
             max_cached_workflows=cached,
         ):
             request = RunRequest(project="p", pipeline="flights", heartbeat_seconds=30)
-            handle = await env.client.start_workflow(
-                WriteAuditPublish.run, request, id=f"wap-{queue}", task_queue=queue
-            )
+            with contextlib.nullcontext() if skips else env.with_time_skipping_disabled():
+                handle = await env.client.start_workflow(
+                    WriteAuditPublish.run, request, id=f"wap-{queue}", task_queue=queue
+                )
             if drive is not None:
                 await drive(handle)
             failure: BaseException | None = None
@@ -87,9 +89,9 @@ def environment(temporal_loop: asyncio.AbstractEventLoop) -> Iterator[WorkflowEn
 @pytest.fixture
 def saga(environment: WorkflowEnvironment, temporal_loop: asyncio.AbstractEventLoop) -> Saga:
     def run(
-        world: World, drive: Drive | None = None, *, cached: int = 100
+        world: World, drive: Drive | None = None, *, cached: int = 100, skips: bool = True
     ) -> tuple[RunResult, BaseException | None]:
-        work = _run_saga(environment, world, drive, cached)
+        work = _run_saga(environment, world, drive, cached, skips=skips)
         return asyncio.run_coroutine_threadsafe(work, temporal_loop).result()
 
     return run

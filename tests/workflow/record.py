@@ -22,6 +22,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from tests.workflow.people import held, refusal, waiver
 from tests.workflow.world import World
 from wap import attributes
 from wap.model import RunRequest
@@ -67,6 +68,29 @@ def _cancelled() -> Scene:
     return Scene(world, drive)
 
 
+def _bad(seconds: float = 86_400) -> World:
+    return World(passes=False, hold_seconds=seconds)
+
+
+def _decided(world: World, update: str, *, main: int = 1, **then: Any) -> Scene:
+    """A held run that somebody decides after somebody else has moved main."""
+
+    async def drive(handle: WorkflowHandle[Any, Any]) -> None:
+        seen = None
+        for last in (not then, True):
+            waiting = await held(handle, unlike=seen)
+            world.main = main
+            for name, value in then.items():
+                setattr(world, name, value)
+            said = waiver(waiting) if update == "approve" else refusal(waiting)
+            await handle.execute_update(update, said)
+            if last:
+                break
+            seen = waiting
+
+    return Scene(world, drive)
+
+
 def _failing(step: str, when: str, error: str, times: int) -> World:
     return World(faults={step: [(when, error, times)]})
 
@@ -82,6 +106,11 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "cancelled": _cancelled,
     "rebased": lambda: Scene(_moved(World(), 7, 8)),
     "redone": lambda: Scene(_moved(World(redo_once=True), 7)),
+    "held_and_approved": lambda: _decided(_bad(), "approve"),
+    "held_and_rejected": lambda: _decided(_bad(), "reject"),
+    "held_and_late": lambda: Scene(_bad(0.2)),
+    "held_and_rebased": lambda: _decided(_bad(), "approve", main=7),
+    "held_again": lambda: _decided(_bad(), "approve", main=7, failing={"c.yml:b": 1}),
     "in_a_cluster": lambda: Scene(World(), asked={"indexed": True, "data_queue": True}),
 }
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from wap.model import CheckCounts, Rows, RunResult, SnapshotMove
+from catalog.waivers import objection
+from wap.model import CheckCounts, FailedCheck, Rows, RunResult, SnapshotMove, Waiver
 from wap.steps import (
     Audited,
     Opened,
@@ -32,6 +33,12 @@ class World(Steps):
     branch: tuple[int, int] | None = None
     published_by: dict[str, int] = field(default_factory=dict)
     passes: bool = True
+    #: failed checks with their rows, when the audit does not pass.
+    failing: dict[str, int | None] = field(default_factory=lambda: {"c.yml:id": 2})
+    #: so long a run whose audit failed is held; None: it is rejected.
+    hold_seconds: float | None = None
+    held: list[RunResult] = field(default_factory=list)
+    published_under: list[Waiver | None] = field(default_factory=list)
     refuse_in: str | None = None
     nothing_new: bool = False
     redo_once: bool = False
@@ -111,27 +118,62 @@ class World(Steps):
             head=self.branch[1],
             expected=self.branch[0],
             passed=self.passes,
-            report_digest="r",
+            report_digest=f"report of {self.branch[1]}",
             checks=CheckCounts(passed=3) if self.passes else CheckCounts(passed=2, failed=1),
             reason="" if self.passes else "id has 2 nulls",
+            failed=()
+            if self.passes
+            else tuple(
+                FailedCheck(name=name, title=name, measured=str(rows), failing_rows=rows)
+                for name, rows in self.failing.items()
+            ),
+            hold_seconds=self.hold_seconds,
         )
         self._fault("audit", "after")
         return audited
 
     @_step
+    def hold(self, run: RunRef, result: RunResult) -> RunResult:
+        self._enter("hold")
+        self.held.append(result)
+        self._fault("hold", "after")
+        return result.model_copy(update={"report": "reports/x.html"})
+
+    def _prove(self, run: RunRef, audited: Audited) -> None:
+        """What ``AuditedHead`` asks for."""
+        if audited.passed and audited.waiver is None:
+            return
+        failed = frozenset(check.name for check in audited.failed)
+        what = (
+            "no waiver"
+            if audited.waiver is None
+            else objection(
+                audited.waiver,
+                run_id=run.run_id,
+                report_digest=audited.report_digest,
+                waivable=failed,
+            )
+        )
+        if what is not None:
+            raise ApplicationError(what, type="UnauditedError", non_retryable=True)
+
+    @_step
     def seal(self, run: RunRef, audited: Audited) -> Sealed:
         self._enter("seal")
+        self._prove(run, audited)
         self._fault("seal", "after")
         return Sealed(snapshot_id=audited.head)
 
     @_step
     def publish(self, run: RunRef, audited: Audited) -> SnapshotMove:
         self._enter("publish")
+        self._prove(run, audited)
         if run.run_id not in self.published_by:
             if self.main != audited.expected:
                 raise ApplicationError("main has moved", type="HeadMovedError", non_retryable=True)
             self.main = audited.head
             self.published_by[run.run_id] = audited.head
+            self.published_under.append(audited.waiver)
             self.branch = None
         self._fault("publish", "after")
         return SnapshotMove(before=audited.expected, after=self.published_by[run.run_id])

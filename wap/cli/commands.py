@@ -1,9 +1,22 @@
 """Every command: importing them registers them with the app."""
 
-from wap.cli import access, keep, maintain, new, pipelines, proof, run, serve, show, workers
+from wap.cli import (
+    access,
+    decide,
+    keep,
+    maintain,
+    new,
+    pipelines,
+    proof,
+    run,
+    serve,
+    show,
+    workers,
+)
 from wap.cli.app import app
 
 __all__ = [
-    "access", "app", "keep", "maintain", "new", "pipelines", "proof", "run", "serve", "show",
+    "access", "app", "decide", "keep", "maintain", "new", "pipelines", "proof", "run", "serve",
+    "show",
     "workers",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from wap.cli.app import complain, messages
 from wap.cli.run import run
 from wap.errors import (
     ConfigError,
+    DecisionRefusedError,
     NotRepeatableError,
     QueryError,
     RunNotFoundError,
@@ -69,7 +70,8 @@ def _call(door: Callable[..., object]) -> int:
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(bool(exc.code))
     except (
-        CatalogConfigError, ConfigError, ContractError, NotInstalledError, NotRepeatableError,
+        CatalogConfigError, ConfigError, ContractError, DecisionRefusedError, NotInstalledError,
+        NotRepeatableError,
         QueryError, RunNotFoundError,
     ) as exc:  # fmt: skip
         complain(exc)

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wap.client import Watched
-from wap.model import Ending, RunResult, StepState
+from wap.model import Ending, Held, RunResult, StepState, Waiver
 
 _LABELS = {
     "resolve": "plan what is new",
@@ -25,6 +25,7 @@ _LABELS = {
     "stage": "extract and stage",
     "reconcile": "reconcile rows",
     "audit": "audit the branch",
+    "hold": "hold for a person",
     "seal": "seal the evidence",
     "publish": "publish",
     "rebase": "rebase on moved main",
@@ -154,6 +155,10 @@ def print_result(console: Console, result: RunResult, root: Path) -> None:
         grid.add_row("checks", Text(_checks(result)))
     if result.report:
         grid.add_row("report", Text(str(_shown(root / result.report))))
+    if result.held:
+        grid.add_row("until", Text(f"{result.held.until:%Y-%m-%d %H:%M %Z}, then it is rejected"))
+    if result.waiver:
+        grid.add_row("waived", Text(waiver_line(result.waiver), "magenta"))
     for warning in result.warnings:
         grid.add_row("warning", Text(warning, "yellow"))
     for left in result.incomplete:
@@ -189,10 +194,20 @@ def _checks(result: RunResult) -> str:
     return ", ".join(said) or "none was evaluated"
 
 
+def waiver_line(waiver: Waiver) -> str:
+    """Who gave it, until when, why and for which checks."""
+    until = f"{waiver.until:%Y-%m-%d %H:%M %Z}"
+    checks = ", ".join(sorted(waiver.checks))
+    return f"published under a waiver by {waiver.person} until {until}: {waiver.reason} ({checks})"
+
+
 def _next(result: RunResult, root: Path) -> str:
     project = "" if root == Path.cwd() else f" --project {_shown(root)}"
     if result.incomplete:
         return f"look at what was left behind: wap branches{project}"
+    if result.held:
+        run = f'{result.run_id} --reason "…"{project}'
+        return f"read the report, then decide: wap approve {run}   or: wap reject {run}"
     if result.ending is Ending.REJECTED:
         return "open the report: it shows each failed check with sample rows; then run again"
     if result.ending is Ending.ROLLED_BACK:
@@ -218,10 +233,16 @@ def result_json(result: RunResult) -> dict[str, object]:
         "snapshot": result.snapshot.model_dump(),
         "checks": result.checks.model_dump(),
         "report": result.report,
+        "held": _held_json(result.held) if result.held else None,
+        "waiver": result.waiver.model_dump(mode="json") if result.waiver else None,
         "warnings": list(result.warnings),
         "incomplete": list(result.incomplete),
         "seconds": round(result.seconds, 3),
     }
+
+
+def _held_json(held: Held) -> dict[str, object]:
+    return held.model_dump(mode="json", include={"report_digest", "checks", "since", "until"})
 
 
 def print_json(value: object) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wap.cli.app import JsonOption, ProjectOption, app, console, messages, open_project
-from wap.cli.live import print_json
+from wap.cli.live import print_json, waiver_line
 from wap.cli.show import grid_of
 from wap.errors import ConfigError
 
@@ -89,7 +89,9 @@ def _silent(_table: str, _done: int, _of: int) -> None:
 
 
 def _print_proofs(proofs: Sequence[TableProof]) -> None:
-    grid = grid_of("", "table", "snapshots", "sealed", "history since", "not proved")
+    grid = grid_of(
+        "", "table", "snapshots", "sealed", "history since", "not proved", "under a waiver"
+    )
     for p in proofs:
         bad = "\n".join(
             f"{u.snapshot} ({u.operation}, {u.committed_at:%Y-%m-%d %H:%M}): {u.reason}"
@@ -97,7 +99,11 @@ def _print_proofs(proofs: Sequence[TableProof]) -> None:
         )
         mark = Text("✘", "red") if p.unsealed else Text("✔", "green")
         since = f"{p.since:%Y-%m-%d %H:%M}" if p.since else "its beginning"
-        grid.add_row(mark, p.table, str(p.snapshots), str(p.sealed), since, Text(bad or "none"))
+        waived = "\n".join(f"{w.snapshot}: {waiver_line(w.waiver)}" for w in p.waived)
+        grid.add_row(
+            mark, p.table, str(p.snapshots), str(p.sealed), since, Text(bad or "none"),
+            Text(waived or "none"),
+        )  # fmt: skip
     console.print(grid if proofs else "nothing is published yet")
     hints = {u.code: u.hint for p in proofs for u in p.unsealed}
     for code, hint in hints.items():

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wap.cli.app import JsonOption, ProjectOption, app, console, open_project
-from wap.cli.live import print_json
+from wap.cli.live import print_json, waiver_line
 from wap.errors import RunNotFoundError
 
 
@@ -39,13 +39,16 @@ def status(
             t.table, str(t.snapshot or "-"), f"{t.rows:,}", when, Text(t.freshness, style)
         )
     console.print(tables)
+    for t in seen.tables:
+        for waiver in t.waivers:
+            console.print(Text(f"{t.table} {waiver_line(waiver)}", "magenta"))
     runs = grid_of("run", "ending", "published", "seconds")
     for column in runs.columns:
         column.no_wrap = True  # the run's id is copied into `wap report`: the reason gives way
     runs.add_column("reason")
     for facts in seen.runs:
         r = facts.result
-        ending = r.ending.value if facts.ended_at else "running"
+        ending = r.ending.value if facts.ended_at or r.held else "running"
         reason = Text(r.reason.partition("\n")[0], no_wrap=True, overflow="ellipsis")
         runs.add_row(r.run_id, ending, f"{r.rows.published:,}", f"{r.seconds:.1f}", reason)
     console.print(runs)

@@ -38,6 +38,10 @@ class Ledger(ABC):
         """A step has ended; a later attempt of the same step replaces the earlier one."""
 
     @abstractmethod
+    def hold(self, facts: RunFacts) -> None:
+        """A run waits for a person: its facts so far; a run that has ended stays as it is."""
+
+    @abstractmethod
     def finish(self, facts: RunFacts) -> None:
         """A run has ended: result, checks and files loaded, in one transaction."""
 

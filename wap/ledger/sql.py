@@ -54,6 +54,15 @@ class SqlLedger(Ledger):
             self._put(connection, tables.steps, rows.step_row(run_id, step))
 
     @override
+    def hold(self, facts: RunFacts) -> None:
+        runs = tables.runs
+        ended = select(runs.c.ended_at).where(runs.c.run_id == facts.run_id).with_for_update()
+        with self._database.write() as connection:
+            # A late attempt must not put «held» over the ending.
+            if connection.scalar(ended) is None:
+                self._write(connection, facts)
+
+    @override
     def finish(self, facts: RunFacts) -> None:
         with self._database.write() as connection:
             self._write(connection, facts)

@@ -100,6 +100,7 @@ def _figures(facts: RunFacts) -> dict[str, str]:
     figures: dict[str, object] = {
         "ending": result.ending.value,
         "reason": result.reason or None,
+        "waiver": result.waiver.text if result.waiver else None,
         **{f"rows.{name}": count for name, count in result.rows.model_dump().items()},
         "snapshot.before": result.snapshot.before,
         "snapshot.after": result.snapshot.after,

@@ -34,7 +34,13 @@ def test_the_seal_of_this_audit():
 
 
 @pytest.mark.parametrize(
-    "other", [{"wap.run": "somebody-else"}, {"wap.audited": "6"}, {"wap.report": "e"}]
+    "other",
+    [
+        {"wap.run": "somebody-else"},
+        {"wap.audited": "6"},
+        {"wap.report": "e"},
+        {"wap.waiver": "by ann"},
+    ],
 )
 def test_a_seal_is_about_one_run_head_and_report(other):
     assert not is_about(snapshot({**FACTS, **other}), AUDITED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -17,7 +18,26 @@ class Report:
     declared: frozenset[str] = frozenset({"a", "b"})
     evaluated: frozenset[str] = frozenset({"a", "b"})
     passed: object = True
+    waivable: frozenset[str] = frozenset()
     digest: str = "d"
+
+
+@dataclass(frozen=True)
+class Waiver:
+    run_id: str = "r"
+    report_digest: str = "d"
+    checks: frozenset[str] = frozenset({"a"})
+    person: str = "ann"
+    reason: str = "mended by Friday"
+    text: str = "all of it"
+
+
+FAILED = Report(passed=False, waivable=frozenset({"a"}))
+
+
+def waived(report: Report = FAILED, **changes: object) -> AuditedHead:
+    waiver = replace(Waiver(), **changes)
+    return AuditedHead(Branch.of_run("r"), TableName.parse("ns.t"), 7, 6, report, waiver=waiver)
 
 
 def head(**changes: object) -> AuditedHead:
@@ -50,6 +70,51 @@ def test_no_audited_head_from_less(broken, reason):
     assert "Hint:" in str(raised.value)
 
 
+def test_a_failed_audit_with_a_waiver_of_all_that_failed():
+    assert waived().waiver_text == "all of it"
+    assert head().waiver_text == ""
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ({"run_id": "another"}, "for run another"),
+        ({"report_digest": "e"}, "for another report"),
+        ({"checks": frozenset()}, "does not name a$"),
+        ({"checks": frozenset({"a", "b"})}, "did not fail: b"),
+        ({"person": " "}, "no person"),
+        ({"reason": ""}, "no reason"),
+    ],
+)
+def test_no_audited_head_from_a_waiver_of_something_else(broken, reason):
+    with pytest.raises(UnauditedError) as raised:
+        waived(**broken)
+    assert re.search(reason, raised.value.what)
+    assert "Hint:" in str(raised.value)
+
+
+def test_a_waiver_of_nothing_covers_no_failed_audit():
+    with pytest.raises(UnauditedError, match="nothing in the report"):
+        waived(replace(FAILED, waivable=frozenset()), checks=frozenset())
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"waivable": frozenset()},
+        {"waivable": frozenset({"a", "b"})},
+        {"passed": True, "waivable": frozenset()},
+        {"snapshot_id": 8},
+        {"declared": frozenset(), "evaluated": frozenset()},
+        {"evaluated": frozenset({"a"})},
+        {"digest": ""},
+    ],
+)
+def test_a_waiver_does_not_make_up_for_anything_else(broken):
+    with pytest.raises(UnauditedError):
+        waived(replace(FAILED, **broken))
+
+
 @pytest.mark.parametrize(
     "text", ["flights", "", ".", "nyc.", ".flights", "nyc..x", "a b.c/d", " a.b"]
 )
@@ -79,8 +144,9 @@ def test_a_branch_knows_its_run():
 SEAL = Seal("r", 7, "c", "d", "s", notes={"pipeline": "flights"})
 
 
-def test_a_seal_survives_its_summary():
-    assert Seal.from_summary(SEAL.to_summary()) == SEAL
+@pytest.mark.parametrize("seal", [SEAL, replace(SEAL, waiver="by ann")])
+def test_a_seal_survives_its_summary(seal):
+    assert Seal.from_summary(seal.to_summary()) == seal
 
 
 @pytest.mark.parametrize(
@@ -95,8 +161,9 @@ def test_a_seal_without_a_fact_is_none(fact):
 
 
 def test_notes_cannot_stand_in_for_a_fact():
-    forged = Seal("r", 7, "c", "d", "s", notes={"run": "somebody-else", "role": "stage"})
-    assert Seal.from_summary(forged.to_summary()).run_id == "r"
+    notes = {"run": "somebody-else", "role": "stage", "waiver": "by ann"}
+    forged = Seal.from_summary(Seal("r", 7, "c", "d", "s", notes=notes).to_summary())
+    assert (forged.run_id, forged.waiver) == ("r", "")
 
 
 def test_only_the_seal_itself_is_sealed():

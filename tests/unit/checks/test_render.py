@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -13,7 +13,7 @@ import pytest
 
 from checks.errors import ReportError
 from checks.masking import MASK
-from checks.render import Seen, Story, read_report, render_text, write_report
+from checks.render import Seen, Story, Waived, read_report, render_text, write_report
 from checks.report import CheckResult, ContractRef, Outcome, Report
 
 FACES = ("report.json", "report.html", "report.md", "junit.xml")
@@ -166,6 +166,38 @@ def test_every_ending_with_and_without_an_audit(tmp_path, build, now, ending, wi
     assert render_text(tmp_path)
 
 
+def waived(now: datetime, **changes: object) -> Waived:
+    facts = {
+        "run_id": "r0", "checks": ("c.yml:checks.a",), "person": "ann",
+        "reason": "mended by Friday", "at": now, "until": now + timedelta(days=30),
+    }  # fmt: skip
+    return Waived.model_validate({**facts, **changes})
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md", "report.json", "text"])
+def test_a_waiver_is_told_in_every_face(tmp_path, build, make_result, now, name):
+    write_report(tmp_path, build(), story(now, waivers=(waived(now),)))
+    told = render_text(tmp_path) if name == "text" else (tmp_path / name).read_text()
+    for part in ("r0", "ann", "mended by Friday", "2026-02-01", "c.yml:checks"):
+        assert part in told, part
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md", "text"])
+def test_a_held_run_says_how_it_is_decided(tmp_path, build, make_result, now, name):
+    failed = build(make_result("c.yml:checks.a", Outcome.FAILED))
+    write_report(tmp_path, failed, story(now, ending="held", held_until=now + timedelta(days=3)))
+    told = render_text(tmp_path) if name == "text" else (tmp_path / name).read_text()
+    for part in ("Held", "2026-01-05", "wap approve r1", "wap reject r1"):
+        assert part in told, part
+
+
+def test_a_masked_value_is_masked_in_a_waivers_reason(tmp_path, build, now):
+    quoted = waived(now, reason="orders.csv, line 2, id: 'secret' is right")
+    write_report(tmp_path, build(masked=frozenset({"id"})), story(now, waivers=(quoted,)))
+    for name in FACES:
+        assert "secret" not in (tmp_path / name).read_text()
+
+
 def evil_parts(build, make_result, now) -> tuple[Report, Story]:
     result = make_result(
         f"c.yml:{EVIL}", Outcome.FAILED, title=EVIL, expected=EVIL, measured=EVIL, message=EVIL,
@@ -178,6 +210,8 @@ def evil_parts(build, make_result, now) -> tuple[Report, Story]:
     told = story(
         now, pipeline=EVIL, table=EVIL, run_id=EVIL, reason=EVIL, owners=(EVIL,), contact=EVIL,
         warnings=(EVIL,), inputs=((EVIL, None),), steps=((EVIL, 1.0),), rejects=((EVIL, 3, EVIL),),
+        waivers=(waived(now, run_id=EVIL, checks=(EVIL,), person=EVIL, reason=EVIL),),
+        held_until=now,
     )  # fmt: skip
     return report, told
 
@@ -190,7 +224,7 @@ def test_no_value_becomes_markup(tmp_path, build, make_result, now):
     markdown = (tmp_path / "report.md").read_text("utf-8")
     assert not re.search(r"(?<!\\)<script", markdown)
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} <= {2, 3, 4, 6}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} <= {2, 3, 4, 6, 7}
 
 
 def test_no_face_holds_characters_that_deceive(tmp_path, build, make_result, now):

@@ -92,3 +92,28 @@ def test_samples_are_not_in_the_digest(build, make_result):
     """Which five of many failing rows are shown is not evidence, and not always the same."""
     shown = build(results=(make_result("a", sample=({"id": "1"},)), make_result("b")))
     assert shown.digest == build().digest
+
+
+def test_what_failed_may_be_waived_when_it_is_all_that_is_wrong(build, make_result):
+    failed = make_result("b", Outcome.FAILED)
+    assert build().waivable == frozenset()
+    assert build(results=(make_result("a"), failed)).waivable == {"b"}
+    both = (make_result("a", Outcome.FAILED), failed)
+    assert build(results=both).waivable == {"a", "b"}
+
+
+def test_nothing_else_may_be_waived(build, make_result):
+    a, failed = make_result("a"), make_result("b", Outcome.FAILED)
+    own = make_result("wap:rows", Outcome.FAILED)
+    for changes in (
+        {"snapshot_id": None},
+        {"errors": ("odd",)},
+        {"contracts": ()},
+        {"declared": frozenset({"a", "b", "c"})},
+        {"results": (failed,)},
+        {"results": (failed, failed)},
+        {"results": (make_result("a", Outcome.NOT_EVALUATED), failed)},
+        {"results": (a, failed, make_result("b", Outcome.NOT_EVALUATED))},
+        {"declared": frozenset({"a", "b", "wap:rows"}), "results": (a, failed, own)},
+    ):
+        assert build(**{"results": (a, failed), **changes}).waivable == frozenset(), changes

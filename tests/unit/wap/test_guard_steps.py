@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pyiceberg.types import LongType, StringType
 
-from catalog.errors import HeadMovedError
-from catalog.refs import Branch, TableName
+from catalog.errors import (
+    CatalogUnavailableError,
+    HeadMovedError,
+    UnauditedError,
+    UnsealedError,
+)
+from catalog.refs import Branch, Seal, TableName
 from checks.errors import ContractError, ReportError
 from checks.report import Report
 from tests.unit.wap.shelf import Shelf, schema_of
 from wap import evidence
 from wap.activities import Activities
-from wap.model import Rows, RunRequest
+from wap.errors import DecisionRefusedError
+from wap.model import Ending, Rows, RunRequest, RunResult, Waiver
 from wap.project import load_project
 from wap.runs import Books, RunFolder
 from wap.steps import Audited, RunRef
+from wap.verifying import Records, TableProof, verify
 from wap.worker import open_activities
 from wap.writing import count_batch
 
@@ -204,6 +212,158 @@ def test_a_contract_about_no_column_stops_the_run_at_once(shop):
     (shop.root / "contracts/orders.yml").write_text(text)
     with pytest.raises(ContractError, match="no column 'idd'"):
         shop.steps.resolve(shop.run("r1"))
+
+
+# --- a failed audit that a person answers for ----------------------------------------------------
+
+
+def failed(shop: Shop) -> tuple[RunRef, Audited]:
+    """A run whose batch holds one key twice."""
+    shop.orders("2.csv", 3)
+    run = shop.staged("r1")
+    return run, shop.audited(run)
+
+
+def proofs_of(shop: Shop) -> list[TableProof]:
+    project = shop.steps.project
+    return verify(shop.steps.catalog, Records(shop.steps.ledger, project.reports))
+
+
+def waived(run: RunRef, audited: Audited, **changes: object) -> Audited:
+    now = datetime.now(UTC)
+    facts = {
+        "run_id": run.run_id,
+        "report_digest": audited.report_digest,
+        "checks": [check.name for check in audited.failed],
+        "person": "ann",
+        "reason": "mended by Friday",
+        "at": now,
+        "until": now + timedelta(days=30),
+    }
+    waiver = Waiver.model_validate({**facts, **changes})
+    return audited.model_copy(update={"waiver": waiver})
+
+
+def test_a_failed_audit_says_what_may_be_waived(shop):
+    run, audited = failed(shop)
+    (check,) = audited.failed
+    assert check.name.startswith("contracts/orders.yml:")
+    assert check.failing_rows == 1
+    assert audited.hold_seconds is None
+    folder = shop.folder(run)
+    folder.save_books(0, folder.books(0).model_copy(update={"counted": None}))
+    assert shop.steps.audit(run).failed == (), "nobody may answer for books that do not balance"
+
+
+def test_what_is_published_under_a_waiver_tells_it(shop):
+    run, audited = failed(shop)
+    answered = waived(run, audited)
+    shop.steps.seal(run, answered)
+    shop.steps.publish(run, answered)
+    catalog, table = shop.steps.catalog, shop.table()
+    ((snapshot, seal),) = evidence.seals(catalog, table)
+    assert evidence.waiver_of(seal, "here") == answered.waiver
+    published = catalog.published(table)
+    proof = evidence.read(published.io, published.location, seal)
+    assert proof.facts.result.waiver == answered.waiver
+    assert evidence.in_force(catalog, table, datetime.now(UTC)) == (answered.waiver,)
+    assert evidence.in_force(catalog, table, answered.waiver.until) == ()
+    (proved,) = proofs_of(shop)
+    assert proved.unsealed == ()
+    assert [(w.snapshot, w.waiver, w.expired) for w in proved.waived] == [
+        (snapshot.id, answered.waiver, False)
+    ]
+
+
+@pytest.mark.parametrize("step", ["seal", "publish"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"run_id": "another"},
+        {"report_digest": "0" * 64},
+        {"checks": []},
+        {"checks": ["contracts/orders.yml:checks.other"]},
+        {"person": ""},
+        {"reason": " "},
+    ],
+)
+def test_a_waiver_of_something_else_is_neither_sealed_nor_published(shop, step, changes):
+    run, audited = failed(shop)
+    if step == "publish":
+        shop.steps.seal(run, waived(run, audited))
+    with pytest.raises(UnauditedError):
+        getattr(shop.steps, step)(run, waived(run, audited, **changes))
+    assert shop.steps.catalog.tables() == []
+
+
+def test_another_persons_word_is_not_the_one_that_was_sealed(shop):
+    run, audited = failed(shop)
+    shop.steps.seal(run, waived(run, audited))
+    with pytest.raises(UnsealedError):
+        shop.steps.publish(run, waived(run, audited, person="bob"))
+    assert shop.steps.catalog.tables() == []
+
+
+def test_a_waiver_that_expired_meanwhile_publishes_nothing(shop):
+    run, audited = failed(shop)
+    late = waived(run, audited, until=datetime(2026, 1, 1, tzinfo=UTC))
+    shop.steps.seal(run, late)
+    with pytest.raises(DecisionRefusedError, match="expired at 2026-01-01"):
+        shop.steps.publish(run, late)
+    assert shop.steps.catalog.tables() == []
+
+
+def test_a_publish_that_took_effect_is_told_also_when_its_waiver_expired_since(shop):
+    run, audited = failed(shop)
+    late = waived(run, audited, until=datetime(2026, 1, 1, tzinfo=UTC))
+    shop.steps.seal(run, late)
+    shop.steps.catalog.publish([shop.steps._head(run, late)])
+    assert shop.steps.publish(run, late).after is not None
+
+
+def test_a_waiver_that_cannot_be_read_is_no_clean_bill(shop):
+    run, audited = failed(shop)
+    head = replace(
+        shop.steps._head(run, waived(run, audited)), waiver=Odd(run.run_id, audited.report_digest)
+    )
+    catalog, report = shop.steps.catalog, shop.folder(run).report()
+    digests = (report.contract_digest, report.digest, "s")
+    facts = Seal(run.run_id, audited.head, *digests, waiver=head.waiver_text)
+    catalog.seal(head, facts)
+    catalog.publish([head])
+    with pytest.raises(UnsealedError, match="cannot be read"):
+        evidence.in_force(catalog, shop.table(), datetime.now(UTC))
+    (proved,) = proofs_of(shop)
+    assert len(proved.unsealed) == 1
+
+
+def test_a_run_is_closed_also_when_the_catalog_is_away(shop):
+    run, audited = failed(shop)
+
+    def away(*_: object) -> None:
+        raise CatalogUnavailableError("the catalog is locked")
+
+    result = RunResult(
+        run_id="r1", pipeline="orders", table="shop.orders", ending=Ending.REJECTED,
+        reason=audited.reason,
+    )  # fmt: skip
+    without = replace(shop.steps, catalog=Port(shop.steps.catalog, "log", away))
+    closed = without.close(run, result)
+    assert (shop.root / closed.report).exists()
+    assert "earlier waivers: the catalog is locked" in closed.warnings[0]
+    assert shop.steps.ledger.run("r1").result == closed
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A waiver of another program."""
+
+    run_id: str
+    report_digest: str
+    checks: frozenset[str] = frozenset({"contracts/orders.yml:checks.duplicate"})
+    person: str = "ann"
+    reason: str = "why"
+    text: str = "not JSON"
 
 
 # --- a step that is called again -----------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What is shown of runs: trouble once, an early end without figures it does not have."""
 
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from wap.cli.live import LiveRuns, print_result
 from wap.client import Watched
-from wap.model import Ending, Progress, RunRequest, RunResult
+from wap.model import Ending, FailedCheck, Held, Progress, RunRequest, RunResult, Waiver
 
 REQUEST = RunRequest(project="p", pipeline="orders")
 
@@ -35,3 +36,40 @@ def test_run_that_ended_before_it_looked_at_main_claims_nothing_of_it(console):
     assert "orders" in shown.splitlines()[0]
     assert "snapshot" not in shown
     assert "main has not moved" not in shown
+
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+HELD = Held(
+    workflow_id="w",
+    request=REQUEST,
+    report_digest="r",
+    checks=(FailedCheck(name="c.yml:id", title="id is filled in", measured="2 rows"),),
+    since=AT,
+    until=AT.replace(day=5),
+)
+
+
+def test_a_held_run_says_how_it_is_decided_and_until_when(console):
+    result = RunResult(
+        run_id="orders-1", pipeline="orders", table="shop.orders", ending=Ending.HELD, held=HELD
+    )
+    print_result(console, result, Path())
+    shown = console.file.getvalue()
+    assert "HELD" in shown.splitlines()[0]
+    for said in ("2026-01-05 03:04 UTC", "wap approve orders-1", "wap reject orders-1"):
+        assert said in shown
+
+
+def test_what_is_published_under_a_waiver_says_who_answers_for_it(console):
+    waiver = Waiver(
+        run_id="orders-1", report_digest="r", checks=HELD.names, person="ann", reason="why not",
+        at=AT, until=HELD.until,
+    )  # fmt: skip
+    result = RunResult(
+        run_id="orders-1", pipeline="orders", table="shop.orders", ending=Ending.PUBLISHED,
+        waiver=waiver,
+    )  # fmt: skip
+    print_result(console, result, Path())
+    shown = console.file.getvalue()
+    for said in ("PUBLISHED", "ann", "why not", "c.yml:id", "2026-01-05 03:04 UTC"):
+        assert said in shown
