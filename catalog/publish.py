@@ -17,6 +17,7 @@ from catalog.proof import (
     check_chain,
     check_main,
     check_manifests,
+    check_members,
     is_about,
     moved,
     sealed_head,
@@ -112,6 +113,7 @@ def _publish_over(table: Table, audited: AuditedHead) -> Proposal:
     sealed = sealed_head(table, audited.branch.name, audited)
     check_chain(table, audited, sealed, audited.expected)
     check_main(table, audited)
+    check_members(audited, lambda branch: head_id(table.metadata, branch.name))
     return _move_main(table, audited, sealed)
 
 
@@ -141,6 +143,7 @@ def _move_main(table: Table, audited: AuditedHead, sealed: IcebergSnapshot) -> P
         moves.ref_is(MAIN, main),
         moves.ref_is(ref, sealed.snapshot_id),
         moves.schema_is(metadata),
+        *(moves.ref_is(m.branch.name, m.head) for m in audited.members),
     )
     updates: list[TableUpdate] = []
     if sealed.schema_id is not None and sealed.schema_id != metadata.current_schema_id:

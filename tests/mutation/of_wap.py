@@ -347,8 +347,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _activities(
         "an input that another run published",
-        "if was_done(self._source(run, pinned), self.catalog, _table(pinned), pinned.plan):",
-        "if False:",
+        "if self._was_done(run, pinned):\n            return Rebased",
+        "if False:\n            return Rebased",
         "test_an_input_that_another_run_published_is_planned_anew",
     ),
     _undoing(
