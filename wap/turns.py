@@ -126,13 +126,13 @@ class Place:
             self._ticket = None
             return
         handle = workflow.get_external_workflow_handle(self._keeper)
-        until = workflow.now() + FAREWELL
+        until, look = workflow.now() + FAREWELL, FIRST_LOOK
         try:
             while workflow.now() < until:
                 await handle.signal(LEAVE, ticket)
                 if held:
                     break
-                await self._listen(FIRST_LOOK)
+                look = await self._listen(look)
                 if self._answer is not None:
                     break  # a turn that came just now ends with the signal that was sent before
         except FailureError as exc:
