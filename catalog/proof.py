@@ -61,8 +61,8 @@ def is_about(snapshot: IcebergSnapshot, audited: AuditedHead) -> bool:
     facts = Seal.from_summary(summary)
     told = (facts.run_id, facts.audited, facts.report_digest)
     same = told == (audited.branch.run_id, audited.head, audited.report.digest)
-    answered = facts.waiver == audited.waiver_text
-    return same and answered and facts.members == audited.member_ids
+    same = same and facts.members == audited.member_ids
+    return same and facts.waiver == audited.waiver_text
 
 
 def check_manifests(table: Table, audited: AuditedHead, sealed: IcebergSnapshot) -> None:

@@ -142,8 +142,8 @@ def _move_main(table: Table, audited: AuditedHead, sealed: IcebergSnapshot) -> P
     requirements: tuple[TableRequirement, ...] = (
         moves.ref_is(MAIN, main),
         moves.ref_is(ref, sealed.snapshot_id),
-        moves.schema_is(metadata),
         *(moves.ref_is(m.branch.name, m.head) for m in audited.members),
+        moves.schema_is(metadata),
     )
     updates: list[TableUpdate] = []
     if sealed.schema_id is not None and sealed.schema_id != metadata.current_schema_id:

@@ -164,11 +164,10 @@ class Seal:
     def to_summary(self) -> dict[str, str]:
         """The summary entries of the seal snapshot."""
         facts = {_SEAL_KEYS[name]: str(getattr(self, name)) for name in _SEAL_FIELDS}
-        own = (_WAIVER, MEMBERS)
+        own = {_WAIVER: self.waiver, MEMBERS: " ".join(self.members)}
         notes = {f"wap.{k}": v for k, v in self.notes.items() if f"wap.{k}" not in own}
-        told = {_WAIVER: self.waiver, MEMBERS: " ".join(self.members)}
-        more = {key: value for key, value in told.items() if value}
-        return {**notes, **facts, **more, "wap.role": "seal"}
+        told = {key: value for key, value in own.items() if value}
+        return {**notes, **facts, **told, "wap.role": "seal"}
 
     @classmethod
     def from_summary(cls, summary: Mapping[str, str]) -> Self:

@@ -373,8 +373,8 @@ class Activities(Steps):
             expected=audited.expected,
             report=self._folder(run.run_id).report(audited.report_digest),
             sealed_only=self._pinned(run).pipeline.on_foreign == "refuse",
-            waiver=audited.waiver,
             members=taken_by(self._folder(run.run_id), self._pinned(run)),
+            waiver=audited.waiver,
         )
 
 

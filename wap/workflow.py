@@ -220,15 +220,17 @@ class WriteAuditPublish:
             if await self._publish(audited):
                 return self._conclude(Ending.PUBLISHED)
             rebased: Rebased = await self._step(Steps.rebase)
-            if rebased.redo is not None:
-                raise _RedoError(rebased.redo)
-            self._warnings.update(dict.fromkeys(rebased.warnings))
+            self._follow(rebased)
             if await self._take_turn(self._kin):
                 # Others have published while it waited, this batch among theirs or not.
-                rebased = await self._step(Steps.rebase)
-                if rebased.redo is not None:
-                    raise _RedoError(rebased.redo)
+                self._follow(await self._step(Steps.rebase))
         raise _RedoError(f"main moved {MAX_REBASES} times while this run was audited")
+
+    def _follow(self, rebased: Rebased) -> None:
+        """Go on with the rebased batch, unless it cannot follow main."""
+        if rebased.redo is not None:
+            raise _RedoError(rebased.redo)
+        self._warnings.update(dict.fromkeys(rebased.warnings))
 
     @property
     def _kin(self) -> str:
