@@ -256,14 +256,16 @@ class BranchCatalog(ABC):
 
         Raises:
             HeadMovedError: the branch is neither at the audited head nor at a seal of it.
-            UnsealedError: the seal is about another run, head or report, or lacks a fact.
+            UnsealedError: the seal is about another run, head, report or other members, or lacks
+                a fact.
         """
 
     @abstractmethod
     def publish(self, heads: Sequence[AuditedHead]) -> list[Snapshot]:
         """Move main of each table to its sealed head, all in one step, and remove the branch.
 
-        The heads are of different tables on one branch.
+        The heads are of different tables on one branch. A union's head names the branches whose
+        batches it holds; they are left as they are.
 
         Refuses a head that has no seal, whose seal is not about that head, whose manifests
         differ from the audited ones, or that does not descend from main's expected head by this
@@ -271,8 +273,9 @@ class BranchCatalog(ABC):
         on one that somebody else wrote to when the head says ``sealed_only``.
 
         Raises:
-            HeadMovedError: main is not where the audit saw it, or has other columns now; or the
-                branch is at a snapshot that is no seal. Nothing has moved.
+            HeadMovedError: main is not where the audit saw it, or has other columns now; the
+                branch is at a snapshot that is no seal; or a member of the union has left it.
+                Nothing has moved.
             UnsealedError: see above. Nothing has moved.
             BranchNotFoundError: it was dropped, or what it published was rolled back.
             UnsupportedError: several heads on a catalog without atomic groups, or on several
@@ -284,7 +287,8 @@ class BranchCatalog(ABC):
         """Re-attach an append's own files to main's new head; no data file is rewritten.
 
         Raises:
-            RebaseRefusedError: the change is not an append, or the schema changed beneath it.
+            RebaseRefusedError: the change is not an append, the schema changed beneath it, or main
+                holds the batch already, by a union.
         """
 
     @abstractmethod

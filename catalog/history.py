@@ -12,7 +12,7 @@ from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog import naming
-from catalog.refs import MAIN, Branch, Snapshot, TableName
+from catalog.refs import MAIN, Branch, Snapshot, TableName, members_in
 
 _MADE_BY_RUNS = ("open", "stage", "rebase", "seal")
 
@@ -62,6 +62,11 @@ def is_own(snapshot: IcebergSnapshot, run_id: str) -> bool:
     """Whether the run made the snapshot."""
     summary = summary_of(snapshot)
     return summary.get(naming.RUN) == run_id and summary.get(naming.ROLE) in _MADE_BY_RUNS
+
+
+def holds(snapshot: IcebergSnapshot, run_id: str) -> bool:
+    """Whether the run made the snapshot, or a union did that holds the run's batch."""
+    return is_own(snapshot, run_id) or run_id in members_in(summary_of(snapshot))
 
 
 def is_bootstrap(snapshot: IcebergSnapshot) -> bool:

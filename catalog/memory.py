@@ -53,7 +53,7 @@ from catalog.nodes import (
     told_by,
     unused_files,
 )
-from catalog.proof import check_one_change
+from catalog.proof import check_members, check_one_change
 from catalog.refs import (
     MAIN,
     AuditedHead,
@@ -65,6 +65,7 @@ from catalog.refs import (
     Seal,
     Snapshot,
     TableName,
+    members_in,
 )
 from catalog.retention import Keep, expired
 
@@ -214,7 +215,7 @@ class MemoryCatalog(BranchCatalog):
             if not found.own(branch):
                 raise BranchExistsError("a ref of that name is not this run's", where=where)
             return self.staging(branch, table)
-        if any(n.value.run_id == branch.run_id for n in found.ancestry(MAIN)):
+        if any(n.value.holds(branch.run_id) for n in found.ancestry(MAIN)):
             hint = "each run is published once; start a new run"
             raise BranchExistsError("the run is published already", where=where, hint=hint)
         schemas.check_partitioning(found.schema, found.spec, shape.partitioning, str(table))
@@ -281,6 +282,9 @@ class MemoryCatalog(BranchCatalog):
         schema = self._rebased_schema(target, source, own, where)
         if change is not None and change.shows.replaces:
             raise RebaseRefusedError("the run replaces published files", where=where)
+        runs = [branch.run_id, *(members_in(change.value.summary) if change is not None else ())]
+        if any(n.value.holds(run_id) for n in target.ancestry(MAIN) for run_id in runs):
+            raise RebaseRefusedError("a union has published the batch", where=where)
         main = target.nodes[target.refs[MAIN]]
         said = change.value.summary if change is not None else {}
         summary = {k: v for k, v in said.items() if k.startswith("wap.")}
@@ -392,6 +396,7 @@ class MemoryCatalog(BranchCatalog):
         check_one_change([n.value.role for n in own], audited)
         log = [n.value for n in table.ancestry(MAIN)]
         check_ground(log, where=where, sealed_only=audited.sealed_only)
+        check_members(audited, lambda branch: table.refs.get(branch.name))
 
     @locked
     def rollback(self, table: TableName, to: int, expected: int) -> Snapshot:

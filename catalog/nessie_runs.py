@@ -25,12 +25,13 @@ from catalog.nessie_tables import PROPERTIES as ON_NESSIE
 from catalog.nessie_tables import Pointed
 from catalog.opening import PROPERTIES, candidate_schema, check_unpublished, first_commit
 from catalog.places import Place
-from catalog.proof import check_chain, check_main, moved, sealed_head
+from catalog.proof import check_chain, check_main, check_members, moved, sealed_head
 from catalog.publish import check_group, published_seal
 from catalog.rebase import (
     SCHEMA_CHANGED,
     check_adoptable,
     check_append,
+    check_not_taken,
     is_drafted,
     refused,
     summary_on,
@@ -169,6 +170,7 @@ def _reattached(home: NessieHome, visible: Pointed, place: Place, drafts: list[D
     branch, metadata, chain = place.branch, visible.metadata, place.chain
     check_format(visible, place.name)
     check_append(chain, branch, place.name)
+    check_not_taken(visible, chain, branch, place.name)
     schema = _rebased_schema(visible, place)
     if not drafts:
         files = own_files(chain, place.table)
@@ -281,8 +283,14 @@ def _publication(
         )
     if visible is not None:
         check_main(visible, audited)
+    check_members(audited, lambda branch: _head_on(home, branch, audited.table))
     facts = Seal.from_summary(summary_of(sealed)).to_summary()
     return Publication(table, (), (), main=at, over=visible, branch=audited.branch, facts=facts)
+
+
+def _head_on(home: NessieHome, branch: Branch, name: TableName) -> int | None:
+    place = home.find(branch, name)
+    return place.chain.head.snapshot_id if place is not None else None
 
 
 def _bootstrap(table: Pointed) -> int | None:

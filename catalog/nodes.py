@@ -215,14 +215,15 @@ def schema_stands(table: MemoryTable, own: Sequence[Node]) -> bool:
     return table.schema.schema_id in (int(based), own[0].schema.schema_id)
 
 
-def audit_of(audited: AuditedHead) -> tuple[str, int, str, str]:
-    """Run, head, report and waiver of an audit: what its seal must tell."""
-    return audited.branch.run_id, audited.head, audited.report.digest, audited.waiver_text
+def audit_of(audited: AuditedHead) -> tuple[object, ...]:
+    """Run, head, report, waiver and members of an audit: what its seal must tell."""
+    told = (audited.branch.run_id, audited.head, audited.report.digest, audited.waiver_text)
+    return (*told, audited.member_ids)
 
 
-def told_by(seal: Seal) -> tuple[str, int, str, str]:
+def told_by(seal: Seal) -> tuple[object, ...]:
     """The same of a seal."""
-    return seal.run_id, seal.audited, seal.report_digest, seal.waiver
+    return seal.run_id, seal.audited, seal.report_digest, seal.waiver, seal.members
 
 
 def is_about(snapshot: Snapshot, audited: AuditedHead) -> bool:

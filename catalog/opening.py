@@ -16,7 +16,7 @@ from catalog.base import Staging, TableShape
 from catalog.commits import Decision, Done, Proposal, ensure_namespace, settle
 from catalog.drafts import Draft
 from catalog.errors import BranchExistsError, CatalogUnavailableError
-from catalog.history import ancestry, head_id, head_of, is_hidden, is_own
+from catalog.history import ancestry, head_id, head_of, holds, is_hidden
 from catalog.home import NativeHome, check_format, foreign_branch
 from catalog.places import place_in
 from catalog.refs import MAIN, Branch, TableName
@@ -102,7 +102,7 @@ def check_unpublished(table: Table, branch: Branch, name: TableName) -> None:
         BranchExistsError: main's history holds it already.
     """
     metadata = table.metadata
-    if any(is_own(s, branch.run_id) for s in ancestry(metadata, head_of(metadata, MAIN))):
+    if any(holds(s, branch.run_id) for s in ancestry(metadata, head_of(metadata, MAIN))):
         where = f"{name} on {branch}"
         hint = "each run is published once; start a new run"
         raise BranchExistsError("the run is published already", where=where, hint=hint)

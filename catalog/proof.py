@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
@@ -22,7 +22,7 @@ from catalog.history import (
     summary_of,
     value_of,
 )
-from catalog.refs import MAIN, AuditedHead, Role, Seal
+from catalog.refs import MAIN, AuditedHead, Branch, Role, Seal
 
 AGAIN = "nothing was published; audit the branch's head again"
 
@@ -61,6 +61,7 @@ def is_about(snapshot: IcebergSnapshot, audited: AuditedHead) -> bool:
     facts = Seal.from_summary(summary)
     told = (facts.run_id, facts.audited, facts.report_digest)
     same = told == (audited.branch.run_id, audited.head, audited.report.digest)
+    same = same and facts.members == audited.member_ids
     return same and facts.waiver == audited.waiver_text
 
 
@@ -130,6 +131,22 @@ def check_main(table: Table, audited: AuditedHead) -> None:
     metadata = table.metadata
     log = [value_of(audited.table, s) for s in ancestry(metadata, head_of(metadata, MAIN))]
     check_ground(log, where=str(audited.table), sealed_only=audited.sealed_only)
+
+
+def check_members(audited: AuditedHead, heads: Callable[[Branch], int | None]) -> None:
+    """The members of a union are still in it: whoever leaves moves, or drops, its own branch.
+
+    Args:
+        audited: what is to be published.
+        heads: where a run's branch of the table is; None: there is none.
+
+    Raises:
+        HeadMovedError: one has left.
+    """
+    for member in audited.members:
+        found = heads(member.branch)
+        if found != member.head:
+            raise moved(audited, member.branch.name, member.head, found)
 
 
 def _check_schema(table: Table, audited: AuditedHead, chain: Chain) -> None:

@@ -17,6 +17,7 @@ from catalog.proof import (
     check_chain,
     check_main,
     check_manifests,
+    check_members,
     is_about,
     moved,
     sealed_head,
@@ -112,6 +113,7 @@ def _publish_over(table: Table, audited: AuditedHead) -> Proposal:
     sealed = sealed_head(table, audited.branch.name, audited)
     check_chain(table, audited, sealed, audited.expected)
     check_main(table, audited)
+    check_members(audited, lambda branch: head_id(table.metadata, branch.name))
     return _move_main(table, audited, sealed)
 
 
@@ -140,6 +142,7 @@ def _move_main(table: Table, audited: AuditedHead, sealed: IcebergSnapshot) -> P
     requirements: tuple[TableRequirement, ...] = (
         moves.ref_is(MAIN, main),
         moves.ref_is(ref, sealed.snapshot_id),
+        *(moves.ref_is(m.branch.name, m.head) for m in audited.members),
         moves.schema_is(metadata),
     )
     updates: list[TableUpdate] = []

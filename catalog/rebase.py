@@ -14,10 +14,10 @@ from catalog.cleanup import delete_metadata, only_of
 from catalog.commits import Decision, Done, Proposal, settle
 from catalog.drafts import Draft
 from catalog.errors import BranchNotFoundError, RebaseRefusedError
-from catalog.history import Chain, head_id, head_of, summary_of
+from catalog.history import Chain, ancestry, head_id, head_of, holds, summary_of
 from catalog.home import NativeHome, check_format
 from catalog.places import Place, place_in
-from catalog.refs import MAIN, Branch, TableName
+from catalog.refs import MAIN, Branch, TableName, members_in
 from catalog.staging import own_files
 from catalog.unstaging import delete_hidden
 from catalog.views import schema_of, staging_of
@@ -82,6 +82,7 @@ def _in_place(
     if not _schema_stands(table, chain):
         raise refused(SCHEMA_CHANGED, branch, name)
     check_append(chain, branch, name)
+    check_not_taken(table, chain, branch, name)
     if not drafts:
         schema = schema_of(metadata, chain.head)
         drafts.append(Draft(table, branch.run_id, schema, added=own_files(chain, table)))
@@ -116,6 +117,21 @@ def check_append(chain: Chain, branch: Branch, name: TableName) -> None:
         raise refused("the run replaces published files", branch, name)
 
 
+def check_not_taken(table: Table, chain: Chain, branch: Branch, name: TableName) -> None:
+    """Main must not hold the batch already: on top of it every row would be there twice.
+
+    Raises:
+        RebaseRefusedError: a union has published it.
+    """
+    runs = [branch.run_id, *(members_in(summary_of(chain.staged)) if chain.staged else ())]
+    metadata = table.metadata
+    for snapshot in ancestry(metadata, head_of(metadata, MAIN)):
+        if snapshot.snapshot_id == chain.base:
+            return
+        if any(holds(snapshot, run_id) for run_id in runs):
+            raise refused("a union has published the batch", branch, name)
+
+
 def check_adoptable(visible: Table, place: Place) -> IcebergSnapshot:
     """A new table's files must read in the table that another run made first; its main's head.
 
@@ -138,6 +154,7 @@ def _adopted(visible: Table, place: Place, drafts: list[Draft]) -> Proposal:
     metadata, branch, chain = visible.metadata, place.branch, place.chain
     check_format(visible, place.name)
     main = check_adoptable(visible, place)
+    check_not_taken(visible, chain, branch, place.name)
     if not drafts:
         files = own_files(chain, place.table)
         drafts.append(Draft(visible, branch.run_id, visible.schema(), added=files))

@@ -103,6 +103,10 @@ class Snapshot:
         """What it is to its run (a :data:`Role`), None for a foreign snapshot."""
         return self.summary.get("wap.role")
 
+    def holds(self, run_id: str) -> bool:
+        """Whether it is of that run, or of a union that holds the run's batch."""
+        return run_id == self.run_id or run_id in members_in(self.summary)
+
     @property
     def is_sealed(self) -> bool:
         """Whether it is a seal itself (what it seals is its parent)."""
@@ -118,6 +122,13 @@ _SEAL_KEYS = {
     "source_digest": "wap.source",
 }
 _WAIVER = "wap.waiver"
+#: Under which a union's snapshots name the runs whose batches they hold.
+MEMBERS = "wap.members"
+
+
+def members_in(summary: Mapping[str, str]) -> tuple[str, ...]:
+    """The runs whose batches a union's snapshot holds; () when it is no union's."""
+    return tuple(summary.get(MEMBERS, "").split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +143,7 @@ class Seal:
         source_digest: sha256 hex over what was read.
         notes: further facts under ``wap.`` keys (pipeline, cursor, rows, …); values are text.
         waiver: the text of the waiver that the audited head stands by; "" when its audit passed.
+        members: the runs whose batches a union holds, in its order; () for any other run.
     """
 
     run_id: str
@@ -141,6 +153,7 @@ class Seal:
     source_digest: str
     notes: Mapping[str, str] = field(default_factory=dict)
     waiver: str = ""
+    members: tuple[str, ...] = ()
 
     @staticmethod
     def in_summary(summary: Mapping[str, str]) -> bool:
@@ -151,9 +164,10 @@ class Seal:
     def to_summary(self) -> dict[str, str]:
         """The summary entries of the seal snapshot."""
         facts = {_SEAL_KEYS[name]: str(getattr(self, name)) for name in _SEAL_FIELDS}
-        notes = {f"wap.{k}": v for k, v in self.notes.items() if f"wap.{k}" != _WAIVER}
-        waiver = {_WAIVER: self.waiver} if self.waiver else {}
-        return {**notes, **facts, **waiver, "wap.role": "seal"}
+        own = {_WAIVER: self.waiver, MEMBERS: " ".join(self.members)}
+        notes = {f"wap.{k}": v for k, v in self.notes.items() if f"wap.{k}" not in own}
+        told = {key: value for key, value in own.items() if value}
+        return {**notes, **facts, **told, "wap.role": "seal"}
 
     @classmethod
     def from_summary(cls, summary: Mapping[str, str]) -> Self:
@@ -167,7 +181,7 @@ class Seal:
             missing = ["wap.audited"]
         if missing or summary.get("wap.role") != "seal":
             raise UnsealedError(f"no seal in this summary: {', '.join(missing) or 'wap.role'}")
-        known = {*_SEAL_KEYS.values(), _WAIVER, "wap.role"}
+        known = {*_SEAL_KEYS.values(), _WAIVER, MEMBERS, "wap.role"}
         return cls(
             run_id=summary["wap.run"],
             audited=int(summary["wap.audited"]),
@@ -180,6 +194,7 @@ class Seal:
                 if k.startswith("wap.") and k not in known
             },
             waiver=summary.get(_WAIVER, ""),
+            members=members_in(summary),
         )
 
 
@@ -212,6 +227,14 @@ class Evidence(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """A run's branch and its head, as a union has taken the batch from it."""
+
+    branch: Branch
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
 class AuditedHead:
     """A branch head that passed a complete audit: the only thing publish accepts (law 2).
 
@@ -226,6 +249,8 @@ class AuditedHead:
         report: the evidence; a failing, empty or partial one is refused here.
         sealed_only: refuse to publish over a main that somebody else wrote to.
         waiver: a person's word for what failed; None: the audit must have passed.
+        members: the branches of the same table whose batches it holds, when it is a union: it is
+            published only while each of them is where it was.
 
     Raises:
         UnauditedError: at construction, when the evidence does not prove the head.
@@ -238,6 +263,7 @@ class AuditedHead:
     report: Evidence
     sealed_only: bool = False
     waiver: Waiver | None = None
+    members: tuple[Taken, ...] = ()
 
     def __post_init__(self) -> None:
         report = self.report
@@ -268,6 +294,11 @@ class AuditedHead:
         if what is not None:
             hint = "nothing was published; a waiver is for one run and one report"
             raise UnauditedError(what, where=where, hint=hint)
+
+    @property
+    def member_ids(self) -> tuple[str, ...]:
+        """The runs whose batches it holds; () when it is no union."""
+        return tuple(member.branch.run_id for member in self.members)
 
     @property
     def waiver_text(self) -> str:

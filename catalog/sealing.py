@@ -36,13 +36,16 @@ def _check_facts(audited: AuditedHead, facts: Seal) -> None:
     """The seal must speak of this very audit.
 
     Raises:
-        UnsealedError: it speaks of another run, head or report, or not of its waiver.
+        UnsealedError: it speaks of another run, head or report, or not of its waiver or members.
     """
     told = (facts.run_id, facts.audited, facts.report_digest)
     if told != (audited.branch.run_id, audited.head, audited.report.digest):
         raise UnsealedError("the seal is about another audit", where=where_of(audited), hint=AGAIN)
     if facts.waiver != audited.waiver_text:
         what = "the seal does not tell the waiver that the head stands by"
+        raise UnsealedError(what, where=where_of(audited), hint=AGAIN)
+    if facts.members != audited.member_ids:
+        what = "the seal names other members than the union was made of"
         raise UnsealedError(what, where=where_of(audited), hint=AGAIN)
     if not Seal.in_summary(facts.to_summary()):
         raise UnsealedError("the seal lacks a fact", where=where_of(audited), hint=AGAIN)

@@ -13,7 +13,7 @@ from catalog.base import BranchCatalog, Staging
 from catalog.errors import CatalogError, HeadMovedError, RebaseRefusedError
 from catalog.refs import AuditedHead, Branch, Seal, TableName
 from checks.base import Auditor
-from wap import evidence
+from wap import client, evidence
 from wap.auditing import (
     RelationOf,
     audit_head,
@@ -54,8 +54,11 @@ from wap.steps import (
     Staged,
     Steps,
     Undone,
+    United,
 )
-from wap.undoing import published_move, undo_run
+from wap.turns import Ticket
+from wap.undoing import dissolve, published_move, take_over, undo_run
+from wap.unions import has_left, is_union, plans_of, taken_by, unite, unites
 from wap.writing import count_batch, shape_of, write_batch
 
 # A cancel is heard by asking, between two effects, never thrown into the middle of a commit.
@@ -97,7 +100,7 @@ class Activities(Steps):
 
     def record(self, run_id: str, facts: StepFacts) -> None:
         """Note an attempt's facts in the run's folder."""
-        if facts.name != "close":
+        if facts.name not in ("close", "dissolve"):
             self._folder(run_id).add_step(facts)
 
     @_step
@@ -129,6 +132,7 @@ class Activities(Steps):
             nothing_new=pinned.plan.empty,
             refused=refused,
             before=pinned.before,
+            unites=unites(pinned),
         )
 
     @_step
@@ -205,14 +209,16 @@ class Activities(Steps):
         head = self._head(run, audited)
         staging = self._staging(run, pinned)
         source = self._source(run, pinned)
+        plans = plans_of(folder, pinned)
         proof = evidence.Evidence(
-            cursor=advanced(source, self.catalog, _table(pinned), pinned.plan),
+            cursor=advanced(source, self.catalog, _table(pinned), *plans),
             facts=facts_of_run(
                 run, pinned, folder, publish_result(run, pinned, folder, audited, staging)
             ),
             report=folder.report(audited.report_digest).to_json(),
             basis=basis_of(pinned, folder.books(run.round)),
             manifests=evidence.manifests_of(self.catalog, staging),
+            members=folder.members() if is_union(pinned) else (),
         )
         digest = evidence.write(staging.io, staging.location, run.run_id, proof)
         report = folder.report(audited.report_digest)
@@ -226,6 +232,7 @@ class Activities(Steps):
                 source_digest=pinned.plan.digest,
                 notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest},
                 waiver=head.waiver_text,
+                members=head.member_ids,
             ),
         )
         return Sealed(snapshot_id=sealed.id)
@@ -240,22 +247,42 @@ class Activities(Steps):
 
     @_step
     def rebase(self, run: RunRef) -> Rebased:
-        pinned = self._pinned(run)
-        if was_done(self._source(run, pinned), self.catalog, _table(pinned), pinned.plan):
+        pinned, table = self._pinned(run), _table(self._pinned(run))
+        if self._was_done(run, pinned):
             return Rebased(redo="another run published the same input")
+        left = has_left(self.catalog, table, taken_by(self._folder(run.run_id), pinned))
+        if left is not None:
+            return Rebased(redo=f"run {left} has left the union")
         if pinned.pipeline.write.keyed:
             return Rebased(redo="the batch has met the rows of another main by key")
         try:
-            staging = self.catalog.rebase(_branch(run), _table(pinned))
+            staging = self.catalog.rebase(_branch(run), table)
         except RebaseRefusedError as exc:
             return Rebased(redo=exc.what)
         warnings = said_of_main(self.catalog, pinned)
         return Rebased(head=staging.head, expected=staging.expected, warnings=warnings)
 
     @_step
+    async def enlist(self, run: RunRef, table: str, ticket: Ticket) -> None:  # noqa: ARG002
+        await client.enlist(activity.client(), activity.info().task_queue, table, ticket)
+
+    @_step
+    def unite(self, run: RunRef, members: tuple[RunRef, ...]) -> United:
+        found = unite(self.catalog, self.home, run, members, self._source)
+        return United(members=found)
+
+    @_step
+    def dissolve(self, run: RunRef) -> Undone:
+        return dissolve(self.catalog, self._folder(run.run_id), run.run_id)
+
+    @_step
     def drop_branch(self, run: RunRef) -> Undone:
-        pinned = self._pinned(run)
-        return undo_run(self.catalog, run.run_id, _table(pinned), pinned.before)
+        folder = self._folder(run.run_id)
+        pinned = folder.plan(run.round)
+        undone = undo_run(self.catalog, run.run_id, _table(pinned), pinned.before, folder)
+        if undone.published is not None:
+            take_over(self.catalog, run.run_id, _table(pinned), folder)
+        return undone
 
     @_step
     def record_lineage(self, run: RunRef, result: RunResult) -> str:
@@ -293,12 +320,19 @@ class Activities(Steps):
             HeadMovedError: it has; the batch is planned anew.
         """
         pinned, table = self._pinned(run), _table(self._pinned(run))
-        if published_move(self.catalog, run.run_id, table) is not None:
+        if any(seal.run_id == run.run_id for _, seal in evidence.seals(self.catalog, table)):
             return
-        if was_done(self._source(run, pinned), self.catalog, table, pinned.plan):
+        if self._was_done(run, pinned):
             published = self.catalog.published(table)
             found = published.snapshot.id if published else None
             raise HeadMovedError(table=str(table), ref="main", expected=pinned.before, found=found)
+
+    def _was_done(self, run: RunRef, pinned: PinnedPlan) -> bool:
+        """Whether main holds any of the run's work, by another run or by a union with its batch."""
+        table, plans = _table(pinned), plans_of(self._folder(run.run_id), pinned)
+        if was_done(self._source(run, pinned), self.catalog, table, *plans):
+            return True
+        return published_move(self.catalog, run.run_id, table) is not None
 
     def _refuse_expired(self, run: RunRef, audited: Audited) -> None:
         """A waiver that expired while no worker was there covers no publish any more."""
@@ -339,6 +373,7 @@ class Activities(Steps):
             expected=audited.expected,
             report=self._folder(run.run_id).report(audited.report_digest),
             sealed_only=self._pinned(run).pipeline.on_foreign == "refuse",
+            members=taken_by(self._folder(run.run_id), self._pinned(run)),
             waiver=audited.waiver,
         )
 

@@ -24,6 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from wap.errors import DecisionRefusedError
 from wap.model import Ending, Held, Progress, Refusal, RunRequest, RunResult, Waiver
+from wap.turns import ENLIST, KEEPER, Ticket, keeper_id
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -79,6 +80,24 @@ async def start(client: Client, task_queue: str, watched: Watched) -> WorkflowHa
     description = await handle.describe()
     watched.resumed = description.start_time < asked_at - _CLOCKS
     return handle
+
+
+async def enlist(client: Client, task_queue: str, table: str, ticket: Ticket) -> None:
+    """Queue a run at its table's keeper, which is started where there is none.
+
+    Raises:
+        RPCError: the server refuses, or does not answer.
+    """
+    await client.start_workflow(
+        KEEPER,
+        table,
+        id=keeper_id(ticket.request.project, table),
+        task_queue=task_queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        start_signal=ENLIST,
+        start_signal_args=[ticket],
+        static_summary="gives turns",
+    )
 
 
 async def decide(client: Client, held: Held, said: Waiver | Refusal) -> Handle:

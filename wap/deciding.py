@@ -62,7 +62,7 @@ def refuse_overtaken(project: Project, catalog: BranchCatalog, run_id: str, held
         return
     pinned = folder.plan(held.round)
     source, table = source_of(project, pinned.pipeline, held.request), pinned.pipeline.table_name
-    if any(seal.run_id == run_id for _, seal in evidence.seals(catalog, table)):
+    if any(run_id in evidence.runs_of(seal) for _, seal in evidence.seals(catalog, table)):
         return  # it is published itself, and whoever told it so was killed: it goes on from there
     if was_done(source, catalog, table, pinned.plan):
         raise DecisionRefusedError(

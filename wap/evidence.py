@@ -19,7 +19,7 @@ from catalog.base import BranchCatalog, Staging
 from catalog.errors import UnsealedError
 from catalog.refs import Seal, Snapshot, TableName
 from wap.model import RunFacts, Waiver
-from wap.runs import Books
+from wap.runs import Books, Member
 from wap.sources.base import Cursor
 from wap.versions import ContractText
 
@@ -56,6 +56,7 @@ class Evidence(BaseModel):
         report: the audit's report, as JSON text.
         basis: what the audit went by; None in files of an earlier version.
         manifests: sha256 hex by location of the manifests that the run put into the table.
+        members: the runs whose batches it holds, when it is a union.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +67,27 @@ class Evidence(BaseModel):
     report: str
     basis: Basis | None = None
     manifests: dict[str, str] = Field(default_factory=dict)
+    members: tuple[Member, ...] = ()
+
+    def all_facts(self) -> tuple[RunFacts, ...]:
+        """The facts of every run that was published by this seal."""
+        if not self.members:
+            return (self.facts,)
+        return tuple(_facts_of(self.facts, member) for member in self.members)
+
+
+def _facts_of(union: RunFacts, member: Member) -> RunFacts:
+    """A member's facts: those of its union, but for what is its own."""
+    rows = member.rows.model_copy(update={"published": member.rows.staged})
+    result = union.result.model_copy(update={"run_id": member.run_id, "rows": rows})
+    return union.model_copy(
+        update={
+            "result": result,
+            "inputs": member.inputs,
+            "steps": member.steps,
+            "started_at": member.started_at,
+        }
+    )
 
 
 def _folder(location: str) -> str:
@@ -159,6 +181,11 @@ def seals(catalog: BranchCatalog, table: TableName) -> Iterator[tuple[Snapshot, 
     for snapshot in catalog.log(table):
         if snapshot.is_sealed:
             yield snapshot, Seal.from_summary(snapshot.summary)
+
+
+def runs_of(seal: Seal) -> tuple[str, ...]:
+    """The runs that a seal publishes: its own, or a union's members."""
+    return seal.members or (seal.run_id,)
 
 
 def waivers(catalog: BranchCatalog, table: TableName) -> Iterator[tuple[Snapshot, Waiver]]:

@@ -71,10 +71,9 @@ def sealed_facts(catalog: BranchCatalog, table: TableName) -> list[RunFacts]:
         return []
     found = []
     for snapshot, seal in evidence.seals(catalog, table):
-        facts = evidence.read(published.io, published.location, seal).facts
-        move = facts.result.snapshot.model_copy(update={"after": snapshot.id})
-        result = facts.result.model_copy(update={"snapshot": move})
-        found.append(
-            facts.with_result(result).model_copy(update={"ended_at": snapshot.committed_at})
-        )
+        for facts in evidence.read(published.io, published.location, seal).all_facts():
+            move = facts.result.snapshot.model_copy(update={"after": snapshot.id})
+            result = facts.result.model_copy(update={"snapshot": move})
+            ended = {"ended_at": snapshot.committed_at}
+            found.append(facts.with_result(result).model_copy(update=ended))
     return found

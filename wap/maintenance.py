@@ -25,7 +25,7 @@ from wap.liveness import AtWork, Liveness
 from wap.model import Ending, RunRequest, RunResult, Value
 from wap.project import Project
 from wap.steps import RunRef, Undone
-from wap.undoing import undo_run
+from wap.undoing import take_over, undo_run
 from wap.worker import open_activities
 
 
@@ -223,8 +223,9 @@ class _Work:
     def _undo(self, left: _Left) -> tuple[str, str]:
         """Undo the run by the way of every other, and close it; what came of it."""
         try:
+            folder = self.steps.home.folder(left.run_id)
             undone = {
-                table: undo_run(self.steps.catalog, left.run_id, table)
+                table: undo_run(self.steps.catalog, left.run_id, table, folder=folder)
                 for table in sorted(left.tables)
             }
             self._close(left, undone)
@@ -237,8 +238,8 @@ class _Work:
     def _close(self, left: _Left, undone: dict[TableName, Undone]) -> None:
         """Tell report and ledger how the run ended, and remove its folder."""
         folder = self.steps.home.folder(left.run_id)
-        if not folder.has_plan(0):
-            folder.remove()
+        if not folder.has_plan(0) or folder.members():
+            folder.remove()  # a union is no run of its own to ledger and reports
             return
         rounds = 0
         while folder.has_plan(rounds + 1):
@@ -255,6 +256,7 @@ class _Work:
         )
         for table, one in undone.items():
             if one.published is not None:
+                take_over(self.steps.catalog, left.run_id, table, folder)
                 facts = sealed_facts(self.steps.catalog, table)
                 result = next(f.result for f in facts if f.run_id == left.run_id)
         self.steps.close(run, result)

@@ -146,14 +146,19 @@ def _with_schema(
     )
 
 
-def was_done(source: Source, catalog: BranchCatalog, table: TableName, plan: Plan) -> bool:
-    """Whether another run has published any of this plan's work meanwhile."""
-    return source.done(evidence.cursor(catalog, table), plan)
+def was_done(source: Source, catalog: BranchCatalog, table: TableName, *plans: Plan) -> bool:
+    """Whether another run has published any of the plans' work meanwhile."""
+    since = evidence.cursor(catalog, table)
+    return any(source.done(since, plan) for plan in plans)
 
 
-def advanced(source: Source, catalog: BranchCatalog, table: TableName, plan: Plan) -> Cursor:
-    """The cursor over what is published now and this plan."""
-    return source.advance(evidence.cursor(catalog, table), plan)
+def advanced(source: Source, catalog: BranchCatalog, table: TableName, *plans: Plan) -> Cursor:
+    """The cursor over what is published now and the plans, one or more, in their order."""
+    first, *others = plans
+    cursor = source.advance(evidence.cursor(catalog, table), first)
+    for plan in others:
+        cursor = source.advance(cursor, plan)
+    return cursor
 
 
 def said_of_main(catalog: BranchCatalog, pinned: PinnedPlan) -> tuple[str, ...]:

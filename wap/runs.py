@@ -110,6 +110,39 @@ class Books(BaseModel):
     inputs: tuple[InputFact, ...] = ()
 
 
+class Member(BaseModel):
+    """A run whose batch a union holds, as the union took it.
+
+    Attributes:
+        run_id, round: the run, and its plan.
+        head: of the run's own branch: only while it is there may the union be published.
+        plan: what the run read.
+        rows, inputs, bytes: of its books.
+        started_at: when it was planned.
+        steps: of the run, as far as it had come.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: str
+    round: int
+    head: int
+    plan: Plan
+    rows: Rows
+    inputs: tuple[InputFact, ...] = ()
+    bytes: int = 0
+    started_at: datetime
+    steps: tuple[StepFacts, ...] = ()
+
+
+class Members(BaseModel):
+    """All runs whose batches a union holds, first come first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: tuple[Member, ...]
+
+
 class RunFolder:
     """The documents of one run, in ``<state>/runs/<run id>`` or where all workers reach."""
 
@@ -211,6 +244,25 @@ class RunFolder:
     def has_report(self) -> bool:
         """Whether any audit ended."""
         return self._documents.has("report.json")
+
+    def save_members(self, members: Members) -> None:
+        """Keep whose batches the union, which this folder is of, holds."""
+        self._write("members.json", members.model_dump_json())
+
+    def members(self) -> tuple[Member, ...]:
+        """The same; () when this is no union's folder."""
+        if not self._documents.has("members.json"):
+            return ()
+        return Members.model_validate_json(self._read("members.json")).members
+
+    def note_union(self, union: str) -> None:
+        """Note that a union is about to take the run's batch: whoever drops it must know."""
+        self._write(f"union-{union}.json", "{}")
+
+    def unions(self) -> tuple[str, ...]:
+        """The unions that have, or had, the run's batch."""
+        names = (n for n in self._documents.names() if n.startswith("union-"))
+        return tuple(sorted(n.removeprefix("union-").removesuffix(".json") for n in names))
 
     def add_step(self, facts: StepFacts) -> None:
         """Note an attempt of a step: a document of its own, so that none waits for another."""

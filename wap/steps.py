@@ -15,6 +15,7 @@ from wap.model import (
     Value,
     Waiver,
 )
+from wap.turns import Ticket
 
 
 class RunRef(Value):
@@ -38,6 +39,7 @@ class Resolved(Value):
         bytes: size of the input, where known, for progress.
         nothing_new: everything there is, is published already.
         refused: the batch does not fit the table; a report says why.
+        unites: a union may take the batch together with those of other runs.
     """
 
     table: str
@@ -47,6 +49,7 @@ class Resolved(Value):
     nothing_new: bool = False
     refused: str | None = None
     before: int | None = None
+    unites: bool = False
 
 
 class Opened(Value):
@@ -118,6 +121,12 @@ class Undone(Value):
     published: SnapshotMove | None = None
 
 
+class United(Value):
+    """The runs whose batches a union holds; none where fewer than two could be taken together."""
+
+    members: tuple[str, ...]
+
+
 class Steps(ABC):
     """One method a step. Each is idempotent by run, round and step, and fenced by heads."""
 
@@ -165,6 +174,21 @@ class Steps(ABC):
     @abstractmethod
     def rebase(self, run: RunRef) -> Rebased:
         """Re-attach the batch to main's new head, or say that it must be planned anew."""
+
+    @activity.defn
+    @abstractmethod
+    async def enlist(self, run: RunRef, table: str, ticket: Ticket) -> None:
+        """Queue at the table's keeper, which is started where there is none."""
+
+    @activity.defn
+    @abstractmethod
+    def unite(self, run: RunRef, members: tuple[RunRef, ...]) -> United:
+        """Stage the batches of several runs on a branch of the union's own; no row is written."""
+
+    @activity.defn
+    @abstractmethod
+    def dissolve(self, run: RunRef) -> Undone:
+        """Undo a union, unless it is published, and forget it; its members keep their batches."""
 
     @activity.defn
     @abstractmethod

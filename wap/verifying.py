@@ -208,8 +208,10 @@ class _Table:
             report = self._report(snapshot, seal, proof)
             if report is not None:
                 self._manifests(snapshot, proof, published)
-                ledger = self._ledger(snapshot, report)
-                self._file(snapshot, seal)
+                told = {self._ledger(snapshot, run, report) for run in evidence.runs_of(seal)}
+                ledger = next(word for word in ("differs", "missing", "equal") if word in told)
+                for run in evidence.runs_of(seal):
+                    self._file(snapshot, seal, run)
         return SealProof(
             snapshot=snapshot.id,
             run_id=seal.run_id,
@@ -229,7 +231,7 @@ class _Table:
         except ReportError as exc:
             self.unsealed.append(_unsealed(snapshot, "report", exc.what))
             return None
-        odd = next(_differences(seal, proof.facts, report, str(self.name)), None)
+        odd = next(_differences(seal, proof, report, str(self.name)), None)
         if odd is not None:
             self.unsealed.append(_unsealed(snapshot, "report", odd))
             return None
@@ -263,8 +265,8 @@ class _Table:
                 self.made_of[snapshot_id] = None
         return self.made_of[snapshot_id]
 
-    def _ledger(self, snapshot: Snapshot, report: Report) -> str:
-        facts = self.records.ledger.run(report.run_id)
+    def _ledger(self, snapshot: Snapshot, run_id: str, report: Report) -> str:
+        facts = self.records.ledger.run(run_id)
         if facts is None or facts.ended_at is None:
             what = "does not know the run" if facts is None else "does not know how the run ended"
             self.notes.append(_unsealed(snapshot, "ledger-missing", f"the ledger {what}"))
@@ -275,9 +277,9 @@ class _Table:
         self.unsealed.append(_unsealed(snapshot, "ledger", f"the ledger {odd}"))
         return "differs"
 
-    def _file(self, snapshot: Snapshot, seal: Seal) -> None:
+    def _file(self, snapshot: Snapshot, seal: Seal, run_id: str) -> None:
         """The report's folder on this machine; it may be gone, but not tell another story."""
-        folder = self.records.reports / seal.run_id
+        folder = self.records.reports / run_id
         if not (folder / "report.json").exists():
             return
         try:
@@ -291,9 +293,11 @@ class _Table:
             self.unsealed.append(_unsealed(snapshot, "report-file", reason))
 
 
-def _differences(seal: Seal, facts: RunFacts, report: Report, table: str) -> Iterator[str]:
+def _differences(seal: Seal, proof: Evidence, report: Report, table: str) -> Iterator[str]:
     """Where a seal, the evidence's facts and its report tell of different audits."""
+    facts, members = proof.facts, tuple(m.run_id for m in proof.members)
     pairs = [
+        ("runs of the union", seal.members, members),
         ("run", seal.run_id, facts.run_id),
         ("run", seal.run_id, report.run_id),
         ("table", table, report.table),

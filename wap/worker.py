@@ -25,6 +25,7 @@ from wap.drill import crash_from
 from wap.engines.arrow import ArrowEngine
 from wap.engines.spark import SparkEngine
 from wap.homes import open_home
+from wap.keeper import TableKeeper
 from wap.ledger import open_ledger
 from wap.ledger.base import Ledger
 from wap.lineage import open_lineage
@@ -122,7 +123,7 @@ def make_worker(
         client,
         task_queue=queue,
         identity=identity,
-        workflows=[WriteAuditPublish],
+        workflows=[WriteAuditPublish, TableKeeper],
         activities=activities.all(),
         activity_executor=ThreadPoolExecutor(slots, "wap-step"),
         max_concurrent_activities=slots,

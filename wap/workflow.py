@@ -13,6 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from wap import attributes, failures, holding, metrics
+    from wap.calling import call
     from wap.model import (
         CheckCounts,
         Ending,
@@ -26,15 +27,17 @@ with workflow.unsafe.imports_passed_through():
         SnapshotMove,
         StepState,
         Waiver,
-        data_queue,
     )
     from wap.saga import Saga, uninterrupted
     from wap.steps import Audited, Opened, Rebased, Resolved, RunRef, Staged, Steps, Undone
+    from wap.turns import Answer, Place, Ticket, keeper_id
 
 #: Main may move under a run so often before it gives up: each time it is audited once more.
 MAX_REBASES = 50
 #: Planning anew re-reads the source; needed when a replace lost the race.
 MAX_ROUNDS = 10
+#: Runs that began before there were keepers go on without.
+_TURNS = "turns"
 
 
 def run_id_of(pipeline: str, first_run_id: str, started_at: datetime) -> str:
@@ -81,6 +84,12 @@ class WriteAuditPublish:
         self._answer: Waiver | Refusal | None = None
         self._waiver: Waiver | None = None
         self._seen: tuple[FailedCheck, ...] = ()
+        self._place = Place()
+
+    @workflow.signal
+    def hear(self, answer: Answer) -> None:
+        """What the table's keeper says."""
+        self._place.hear(answer)
 
     @workflow.update
     def approve(self, waiver: Waiver) -> None:
@@ -145,6 +154,7 @@ class WriteAuditPublish:
             if self._published is not None:
                 # The publish had taken effect although its answer never came.
                 error, result = None, self._conclude(Ending.PUBLISHED)
+        await uninterrupted(self._place.leave())
         self._result = await uninterrupted(self._finish(result))
         self._tell_status(self._result.ending.value)
         metrics.run_ended(
@@ -175,8 +185,12 @@ class WriteAuditPublish:
             except _RedoError as exc:
                 workflow.logger.info("planning anew: %s", exc)
                 await uninterrupted(self._undo())
+                if self._published is not None:
+                    # A union holds the batch, and what the run had left of its own is gone.
+                    return self._conclude(Ending.PUBLISHED)
                 self._raise_if_cancelled()
                 self._raise_if_not_undone()
+                await self._take_turn()
         raise ApplicationError(
             f"main moved under every one of {MAX_ROUNDS} rounds; run again when it is quieter",
             non_retryable=True,
@@ -206,10 +220,45 @@ class WriteAuditPublish:
             if await self._publish(audited):
                 return self._conclude(Ending.PUBLISHED)
             rebased: Rebased = await self._step(Steps.rebase)
-            if rebased.redo is not None:
-                raise _RedoError(rebased.redo)
-            self._warnings.update(dict.fromkeys(rebased.warnings))
+            self._follow(rebased)
+            if await self._take_turn(self._kin):
+                # Others have published while it waited, this batch among theirs or not.
+                self._follow(await self._step(Steps.rebase))
         raise _RedoError(f"main moved {MAX_REBASES} times while this run was audited")
+
+    def _follow(self, rebased: Rebased) -> None:
+        """Go on with the rebased batch, unless it cannot follow main."""
+        if rebased.redo is not None:
+            raise _RedoError(rebased.redo)
+        self._warnings.update(dict.fromkeys(rebased.warnings))
+
+    @property
+    def _kin(self) -> str:
+        """With which runs a union may take the batch; "": with none."""
+        resolved = self._resolved
+        alone = resolved is None or not resolved.unites or self._waiver is not None
+        return "" if resolved is None or alone else resolved.pipeline_digest
+
+    async def _take_turn(self, kin: str = "") -> bool:
+        """Queue for the table, unless it is our turn already; whether it has waited."""
+        if self._place.has_turn or not workflow.patched(_TURNS):
+            return False
+        info, table = workflow.info(), self._resolved.table if self._resolved else ""
+        ticket = Ticket(
+            workflow_id=info.workflow_id,
+            execution=info.run_id,
+            run_id=self._run.run_id,
+            request=self._run.request,
+            round=self._run.round,
+            number=0,
+            kin=kin,
+        )
+
+        async def enlist(numbered: Ticket) -> None:
+            await self._step(Steps.enlist, table, numbered)
+
+        await self._place.wait(keeper_id(self._run.request.project, table), ticket, enlist)
+        return True
 
     async def _approved(self, audited: Audited) -> Audited:
         """The failed audit with the waiver of a person, who is waited for.
@@ -241,6 +290,8 @@ class WriteAuditPublish:
             since=now,
             until=now + limit,
         )
+        # A person may take days.
+        await self._place.leave()
         waiting = self._conclude(Ending.HELD, audited.reason).model_copy(update={"held": held})
         waiting = await self._step(Steps.hold, waiting, retry=failures.FORWARD)
         answer = await self._answer_to(waiting, held.until)
@@ -362,15 +413,8 @@ class WriteAuditPublish:
         place = len(self._steps) - 1
         failed = True
         try:
-            value = await workflow.execute_activity_method(
-                step,
-                args=[self._run, *arguments],
-                task_queue=self._data_queue() if moves_rows else None,
-                start_to_close_timeout=limit,
-                heartbeat_timeout=timedelta(seconds=self._run.request.heartbeat_seconds),
-                retry_policy=retry,
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=self._run.run_id,
+            value = await call(
+                step, self._run, *arguments, limit=limit, retry=retry, moves_rows=moves_rows
             )
             failed = False
         finally:
@@ -380,12 +424,6 @@ class WriteAuditPublish:
             # An activity that ends before it hears of the cancel returns as if there were none.
             self._raise_if_cancelled()
         return value
-
-    def _data_queue(self) -> str | None:
-        """Where workers with memory for rows wait; None: where all the others do."""
-        if not self._run.request.data_queue:
-            return None
-        return data_queue(workflow.info().task_queue)
 
     def _tell_table(self, table: str) -> None:
         if self._run.request.indexed:

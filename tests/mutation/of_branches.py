@@ -126,7 +126,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _opening(
         "a run that is published already",
-        "if any(is_own(s, branch.run_id) for s in ancestry(metadata, head_of(metadata, MAIN))):",
+        "if any(holds(s, branch.run_id) for s in ancestry(metadata, head_of(metadata, MAIN))):",
         "if False:",
         f"{_IDEMPOTENCE}::test_open_of_a_published_run_is_refused[sqlite]",
     ),

@@ -89,7 +89,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _refs(
         "a note that is read as a waiver",
-        'for k, v in self.notes.items() if f"wap.{k}" != _WAIVER}',
+        'for k, v in self.notes.items() if f"wap.{k}" not in own}',
         "for k, v in self.notes.items()}",
         "test_notes_cannot_stand_in_for_a_fact",
     ),
@@ -133,8 +133,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _refs(
         "a note in the place of a fact",
-        'return {**notes, **facts, **waiver, "wap.role": "seal"}',
-        'return {**facts, **waiver, "wap.role": "seal", **notes}',
+        'return {**notes, **facts, **told, "wap.role": "seal"}',
+        'return {**facts, **told, "wap.role": "seal", **notes}',
         "test_notes_cannot_stand_in_for_a_fact",
     ),
     _publish(

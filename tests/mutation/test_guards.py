@@ -28,6 +28,7 @@ from tests.mutation import (
     of_nessie,
     of_provenance,
     of_publishing,
+    of_unions,
     of_wap,
 )
 from tests.mutation.guard import Guard
@@ -48,6 +49,7 @@ GUARDS = (
     *of_wap.GUARDS,
     *of_provenance.GUARDS,
     *of_keyed.GUARDS,
+    *of_unions.GUARDS,
 )
 
 #: A broken guard must be missed by an assertion. These say that the mutant itself is nonsense.

@@ -16,6 +16,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from tests.workflow.world import World
+from wap.keeper import TableKeeper
 from wap.model import Progress, RunRequest, RunResult
 from wap.runtime import binary
 from wap.workflow import WriteAuditPublish
@@ -47,7 +48,7 @@ async def _run_saga(
         async with Worker(
             env.client,
             task_queue=queue,
-            workflows=[WriteAuditPublish],
+            workflows=[WriteAuditPublish, TableKeeper],
             activities=world.all(),
             activity_executor=threads,
             max_cached_workflows=cached,

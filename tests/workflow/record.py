@@ -25,6 +25,7 @@ from temporalio.worker import Worker
 from tests.workflow.people import held, refusal, waiver
 from tests.workflow.world import World
 from wap import attributes
+from wap.keeper import TableKeeper
 from wap.model import RunRequest
 from wap.runtime import binary
 from wap.workflow import WriteAuditPublish
@@ -128,7 +129,8 @@ async def _record(client: Client, name: str, scene: Scene) -> None:
     with ThreadPoolExecutor(4) as threads:
         workers = [
             Worker(
-                client, task_queue=queue_, workflows=[WriteAuditPublish] if first else [],
+                client, task_queue=queue_,
+                workflows=[WriteAuditPublish, TableKeeper] if first else [],
                 activities=scene.world.all(), activity_executor=threads, identity=IDENTITY,
             )
             for first, queue_ in ((True, queue), (False, f"{queue}-data"))

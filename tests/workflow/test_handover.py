@@ -11,6 +11,7 @@ from temporalio.worker import Worker
 from tests.workflow.world import World
 from wap import attempts
 from wap.attempts import AttemptInterceptor
+from wap.keeper import TableKeeper
 from wap.model import Ending, RunRequest
 from wap.workflow import WriteAuditPublish
 
@@ -19,7 +20,7 @@ def _worker(client, queue, world, threads):
     return Worker(
         client,
         task_queue=queue,
-        workflows=[WriteAuditPublish],
+        workflows=[WriteAuditPublish, TableKeeper],
         activities=world.all(),
         activity_executor=threads,
         interceptors=[AttemptInterceptor(lambda *_: None, lambda *_: None)],

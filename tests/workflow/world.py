@@ -8,6 +8,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from catalog.waivers import objection
+from wap import client
 from wap.model import CheckCounts, FailedCheck, Rows, RunResult, SnapshotMove, Waiver
 from wap.steps import (
     Audited,
@@ -19,7 +20,9 @@ from wap.steps import (
     Staged,
     Steps,
     Undone,
+    United,
 )
+from wap.turns import Ticket
 
 _step = activity.defn(no_thread_cancel_exception=True)
 
@@ -188,6 +191,22 @@ class World(Steps):
         self._fault("rebase", "after")
         more = (*self.said, "and more") if self.said else ()
         return Rebased(head=self.branch[1], expected=self.branch[0], warnings=more)
+
+    @_step
+    async def enlist(self, run: RunRef, table: str, ticket: Ticket) -> None:
+        self._enter("enlist")
+        await client.enlist(activity.client(), activity.info().task_queue, table, ticket)
+        self._fault("enlist", "after")
+
+    @_step
+    def unite(self, run: RunRef, members: tuple[RunRef, ...]) -> United:
+        self._enter("unite")
+        raise NotImplementedError
+
+    @_step
+    def dissolve(self, run: RunRef) -> Undone:
+        self._enter("dissolve")
+        raise NotImplementedError
 
     @_step
     def drop_branch(self, run: RunRef) -> Undone:

@@ -29,6 +29,7 @@ _LABELS = {
     "seal": "seal the evidence",
     "publish": "publish",
     "rebase": "rebase on moved main",
+    "enlist": "queue for the table",
     "drop_branch": "roll back",
     "record_lineage": "record lineage",
     "close": "close",

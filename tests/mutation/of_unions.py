@@ -1,0 +1,126 @@
+"""Guards of unions: a batch is published once, with all that it was audited with, or not at all."""
+
+from __future__ import annotations
+
+from tests.mutation.guard import Guard, guards_of
+
+_BEHAVIORS = "tests/behaviors/test_catalog_union.py"
+_KEEPER = "tests/workflow/test_keeper.py"
+
+_publish = guards_of("catalog/publish.py", _BEHAVIORS)
+_proof = guards_of("catalog/proof.py", _BEHAVIORS)
+_rebase = guards_of("catalog/rebase.py", _BEHAVIORS)
+_history = guards_of("catalog/history.py", _BEHAVIORS)
+_sealing = guards_of("catalog/sealing.py", _BEHAVIORS)
+_nessie = guards_of("catalog/nessie_runs.py", _BEHAVIORS)
+_unions = guards_of("wap/unions.py", "tests/unit/wap/test_unions.py")
+_undoing = guards_of("wap/undoing.py", "tests/unit/wap/test_unions.py")
+_activities = guards_of("wap/activities.py", "tests/unit/wap/test_unions.py")
+_keeper = guards_of("wap/keeper.py", _KEEPER)
+_joint = guards_of("wap/joint.py", _KEEPER)
+_turns = guards_of("wap/turns.py", _KEEPER)
+
+GUARDS: tuple[Guard, ...] = (
+    _publish(
+        "a member that left in the moment of the publish",
+        "*(moves.ref_is(m.branch.name, m.head) for m in audited.members),",
+        "",
+        "test_a_member_that_leaves_in_the_moment_of_the_publish_wins_or_loses_whole[sqlite]",
+    ),
+    _proof(
+        "a union without one of its members",
+        "if found != member.head:",
+        "if False:",
+        "test_a_union_is_not_published_without_a_member[memory-drop]",
+    ),
+    _nessie(
+        "a union without one of its members, on Nessie",
+        "    check_members(audited, lambda branch: _head_on(home, branch, audited.table))\n",
+        "",
+        "test_a_union_is_not_published_without_a_member[nessie-drop]",
+    ),
+    _proof(
+        "a union sealed for other members",
+        "same = same and facts.members == audited.member_ids",
+        "same = bool(same)",
+        "test_a_seal_names_the_members_it_was_made_for[sqlite]",
+    ),
+    _sealing(
+        "a seal that hides a member",
+        "if facts.members != audited.member_ids:",
+        "if False:",
+        "test_a_seal_names_the_members_it_was_made_for[sqlite]",
+    ),
+    _rebase(
+        "a batch on top of a union that holds it",
+        "if any(holds(snapshot, run_id) for run_id in runs):",
+        "if False:",
+        "test_a_batch_that_a_union_published_does_not_come_a_second_time[sqlite]",
+    ),
+    _history(
+        "a member's run that is opened again",
+        "return is_own(snapshot, run_id) or run_id in members_in(summary_of(snapshot))",
+        "return is_own(snapshot, run_id)",
+        "test_a_batch_that_a_union_published_does_not_come_a_second_time[sqlite]",
+    ),
+    _unions(
+        "two runs that have read the same",
+        "if source.done(cursor, pinned.plan):",
+        "if False:",
+        "test_runs_that_read_the_same_are_not_united",
+    ),
+    _unions(
+        "runs under other contracts than were audited",
+        "if not (unites(pinned) and alike and _fits(staging, published)):",
+        "if not (unites(pinned) and _fits(staging, published)):",
+        "test_what_is_declared_otherwise_is_not_united",
+    ),
+    _unions(
+        "a union that its members do not know of",
+        "home.folder(member.run_id).note_union(union.run_id)",
+        "pass",
+        "test_a_member_that_leaves_takes_the_union_with_it_and_no_other[seal]",
+    ),
+    _undoing(
+        "a union that was begun during the undo",
+        "    _drop_unions(catalog, table, folder)\n    # Without its branch",
+        "    # Without its branch",
+        "test_a_union_that_was_begun_during_the_undo_of_a_member_is_dropped",
+    ),
+    _undoing(
+        "a published union that a member's undo drops",
+        "if run_id == seal.run_id or run_id in seal.members:",
+        "if run_id in evidence.runs_of(seal):",
+        "test_every_member_is_closed_as_a_run_of_its_own",
+    ),
+    _activities(
+        "a member's own publish after its union's",
+        "if any(seal.run_id == run.run_id for _, seal in evidence.seals(self.catalog, table)):",
+        "if published_move(self.catalog, run.run_id, table) is not None:",
+        "test_a_late_publish_of_a_member_finds_that_it_is_published",
+    ),
+    _joint(
+        "a union whose audit failed",
+        "if not audited.passed:",
+        "if False:",
+        "test_a_bad_one_never_blocks_the_good_ones",
+    ),
+    _joint(
+        "a union that is left as it is",
+        "await uninterrupted(self._dissolve())",
+        "pass",
+        "test_those_who_wait_are_audited_once_together",
+    ),
+    _keeper(
+        "a cancelled run that leaves a union at work",
+        "if ticket.execution in self._joined:",
+        "if False:",
+        "test_a_run_that_is_cancelled_while_a_union_holds_it_hears_how_that_ends",
+    ),
+    _turns(
+        "a run that waits for a keeper that has forgotten it",
+        "                await enlist(ticket)\n",
+        "                if look == FIRST_LOOK:\n                    await enlist(ticket)\n",
+        "test_a_keeper_that_is_terminated_is_replaced",
+    ),
+)
