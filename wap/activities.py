@@ -27,6 +27,7 @@ from wap.closing import close_run, facts_of_run, hold_run, publish_result, recor
 from wap.declared import declared
 from wap.engines.base import Engine
 from wap.errors import BatchRefusedError, ConfigError, DecisionRefusedError
+from wap.groups import with_contracts
 from wap.homes import RunHome
 from wap.ledger.base import Ledger
 from wap.lineage.base import LineageSink
@@ -104,7 +105,9 @@ class Activities(Steps):
     def resolve(self, run: RunRef) -> Resolved:
         folder = self._folder(run.run_id)
         if not folder.has_plan(run.round):
-            said = said_first(folder) or declared(self.project, run.request.pipeline)
+            said = said_first(folder) or with_contracts(
+                self.project, declared(self.project, run.request.pipeline), run.request.contracts
+            )
             plan = make_plan(
                 self.project, self.catalog, run.request, said,
                 spark=self.spark.spark if self.spark else None,
@@ -181,6 +184,7 @@ class Activities(Steps):
             relation_of=self._spark(pinned).relation
             if pinned.engine == "spark"
             else audit_relation,
+            beside=tuple(map(TableName.parse, run.group.tables)) if run.group else (),
         )
         folder.save_report(report)
         return Audited(
@@ -214,17 +218,18 @@ class Activities(Steps):
             basis=basis_of(pinned, folder.books(run.round)),
             manifests=evidence.manifests_of(self.catalog, staging),
         )
-        digest = evidence.write(staging.io, staging.location, run.run_id, proof)
+        digest = evidence.write(staging.io, staging.location, run.owner, proof)
         report = folder.report(audited.report_digest)
+        group = evidence.group_notes(run.group.name, run.group.tables) if run.group else {}
         sealed = self.catalog.seal(
             head,
             Seal(
-                run_id=run.run_id,
+                run_id=run.owner,
                 audited=audited.head,
                 contract_digest=report.contract_digest,
                 report_digest=report.digest,
                 source_digest=pinned.plan.digest,
-                notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest},
+                notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest, **group},
                 waiver=head.waiver_text,
             ),
         )
@@ -243,7 +248,7 @@ class Activities(Steps):
         pinned = self._pinned(run)
         if was_done(self._source(run, pinned), self.catalog, _table(pinned), pinned.plan):
             return Rebased(redo="another run published the same input")
-        if pinned.pipeline.write.keyed:
+        if pinned.pipeline.write.keyed and not self._stands(run, pinned):
             return Rebased(redo="the batch has met the rows of another main by key")
         try:
             staging = self.catalog.rebase(_branch(run), _table(pinned))
@@ -255,7 +260,7 @@ class Activities(Steps):
     @_step
     def drop_branch(self, run: RunRef) -> Undone:
         pinned = self._pinned(run)
-        return undo_run(self.catalog, run.run_id, _table(pinned), pinned.before)
+        return undo_run(self.catalog, run.owner, _table(pinned), pinned.before)
 
     @_step
     def record_lineage(self, run: RunRef, result: RunResult) -> str:
@@ -283,6 +288,12 @@ class Activities(Steps):
         """Where engines may spill."""
         return self.project.state / "tmp"
 
+    def _stands(self, run: RunRef, pinned: PinnedPlan) -> bool:
+        """Whether main is where the branch began: it was another table of the group that moved."""
+        published = self.catalog.published(_table(pinned))
+        head = published.snapshot.id if published else None
+        return self._staging(run, pinned).expected == head
+
     def _refuse_done(self, run: RunRef) -> None:
         """Refuse to publish what another run has: it may have done so before our branch was opened.
 
@@ -293,7 +304,7 @@ class Activities(Steps):
             HeadMovedError: it has; the batch is planned anew.
         """
         pinned, table = self._pinned(run), _table(self._pinned(run))
-        if published_move(self.catalog, run.run_id, table) is not None:
+        if published_move(self.catalog, run.owner, table) is not None:
             return
         if was_done(self._source(run, pinned), self.catalog, table, pinned.plan):
             published = self.catalog.published(table)
@@ -305,7 +316,7 @@ class Activities(Steps):
         waiver = audited.waiver
         if waiver is None or waiver.until > datetime.now(UTC):
             return
-        if published_move(self.catalog, run.run_id, _table(self._pinned(run))) is None:
+        if published_move(self.catalog, run.owner, _table(self._pinned(run))) is None:
             raise DecisionRefusedError(
                 f"the waiver expired at {waiver.until:%Y-%m-%d %H:%M %Z}, before the publish",
                 where=f"run {run.run_id}",
@@ -344,7 +355,7 @@ class Activities(Steps):
 
 
 def _branch(run: RunRef) -> Branch:
-    return Branch.of_run(run.run_id)
+    return Branch.of_run(run.owner)
 
 
 def _table(pinned: PinnedPlan) -> TableName:

@@ -8,7 +8,8 @@ audit went by, so that it can be repeated, and the digests of the manifests it w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,8 +17,9 @@ from pyiceberg.io import FileIO
 
 from catalog import storage
 from catalog.base import BranchCatalog, Staging
-from catalog.errors import UnsealedError
+from catalog.errors import CatalogConfigError, UnsealedError
 from catalog.refs import Seal, Snapshot, TableName
+from wap.membership import member_id
 from wap.model import RunFacts, Waiver
 from wap.runs import Books
 from wap.sources.base import Cursor
@@ -25,6 +27,9 @@ from wap.versions import ContractText
 
 #: Key of the seal's note that holds the file's sha256 (``wap.evidence`` in the summary).
 NOTE = "evidence"
+#: Keys of the notes that only the seals of a group's run have: its name, and its tables as JSON.
+GROUP = "group"
+MEMBERS = "members"
 
 _CHUNK = 1 << 20
 
@@ -159,6 +164,35 @@ def seals(catalog: BranchCatalog, table: TableName) -> Iterator[tuple[Snapshot, 
     for snapshot in catalog.log(table):
         if snapshot.is_sealed:
             yield snapshot, Seal.from_summary(snapshot.summary)
+
+
+def run_of(seal: Seal) -> str:
+    """The run as report and ledger know it: of a group's seal the member's."""
+    if GROUP not in seal.notes:
+        return seal.run_id
+    return member_id(seal.run_id, seal.notes.get("pipeline", ""))
+
+
+def together(seal: Seal) -> frozenset[TableName]:
+    """The tables that were published in one step with the seal's; none: it was by itself.
+
+    Raises:
+        UnsealedError: the seal names them in a way that cannot be read.
+    """
+    if GROUP not in seal.notes:
+        return frozenset()
+    try:
+        named = json.loads(seal.notes.get(MEMBERS, ""))
+        return frozenset(TableName.parse(name) for name in named)
+    except (ValueError, TypeError, CatalogConfigError) as exc:
+        raise UnsealedError(
+            "the members that a group's seal names cannot be read", where=f"run {seal.run_id}"
+        ) from exc
+
+
+def group_notes(name: str, tables: Iterable[str]) -> dict[str, str]:
+    """What a seal says of the group that it is published with."""
+    return {GROUP: name, MEMBERS: json.dumps(sorted(tables))}
 
 
 def waivers(catalog: BranchCatalog, table: TableName) -> Iterator[tuple[Snapshot, Waiver]]:

@@ -156,7 +156,7 @@ def _counted(catalog: BranchCatalog, past: PastRun, books: Books) -> Books:
 def _find(catalog: BranchCatalog, ledger: Ledger, run_id: str) -> PastRun:
     for table in catalog.tables():
         for snapshot, seal in evidence.seals(catalog, table):
-            if seal.run_id == run_id:
+            if evidence.run_of(seal) == run_id:
                 return past_run(catalog, table, snapshot.id)
     facts = ledger.run(run_id)
     if facts is None:

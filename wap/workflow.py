@@ -26,9 +26,9 @@ with workflow.unsafe.imports_passed_through():
         SnapshotMove,
         StepState,
         Waiver,
-        data_queue,
     )
     from wap.saga import Saga, uninterrupted
+    from wap.stepping import call
     from wap.steps import Audited, Opened, Rebased, Resolved, RunRef, Staged, Steps, Undone
 
 #: Main may move under a run so often before it gives up: each time it is audited once more.
@@ -362,15 +362,8 @@ class WriteAuditPublish:
         place = len(self._steps) - 1
         failed = True
         try:
-            value = await workflow.execute_activity_method(
-                step,
-                args=[self._run, *arguments],
-                task_queue=self._data_queue() if moves_rows else None,
-                start_to_close_timeout=limit,
-                heartbeat_timeout=timedelta(seconds=self._run.request.heartbeat_seconds),
-                retry_policy=retry,
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=self._run.run_id,
+            value = await call(
+                step, self._run, *arguments, limit=limit, retry=retry, moves_rows=moves_rows
             )
             failed = False
         finally:
@@ -380,12 +373,6 @@ class WriteAuditPublish:
             # An activity that ends before it hears of the cancel returns as if there were none.
             self._raise_if_cancelled()
         return value
-
-    def _data_queue(self) -> str | None:
-        """Where workers with memory for rows wait; None: where all the others do."""
-        if not self._run.request.data_queue:
-            return None
-        return data_queue(workflow.info().task_queue)
 
     def _tell_table(self, table: str) -> None:
         if self._run.request.indexed:
