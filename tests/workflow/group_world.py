@@ -21,6 +21,8 @@ from wap.steps import (
     Undone,
 )
 
+GROUP = ("planes", "weather", "flights")
+
 _step = activity.defn(no_thread_cancel_exception=True)
 
 
@@ -28,7 +30,7 @@ _step = activity.defn(no_thread_cancel_exception=True)
 class GroupWorld(Steps, GroupSteps):
     """Steps over integers, by pipeline. A branch is (base, head)."""
 
-    names: tuple[str, ...] = ("planes", "weather", "flights")
+    names: tuple[str, ...] = GROUP
     main: dict[str, int] = field(default_factory=dict)
     branches: dict[str, tuple[int, int]] = field(default_factory=dict)
     sealed: dict[str, int] = field(default_factory=dict)
@@ -133,7 +135,7 @@ class GroupWorld(Steps, GroupSteps):
         name = run.request.pipeline
         self._enter("audit", name)
         assert run.group is not None
-        assert run.group.name == "nyc"
+        assert run.group.name
         beside = [table.removeprefix("nyc.") for table in run.group.tables]
         assert name in beside
         self.seen[name] = {other: self.branches[other][1] for other in beside if other != name}
@@ -241,3 +243,14 @@ class GroupWorld(Steps, GroupSteps):
     def all(self) -> list[Callable[..., object]]:
         names = Steps.__abstractmethods__ | GroupSteps.__abstractmethods__
         return [getattr(self, name) for name in names]
+
+
+def moved_once(world: GroupWorld, *names: str) -> GroupWorld:
+    """Somebody else publishes these tables while the group publishes for the first time."""
+
+    def somebody_publishes() -> None:
+        if world.calls.count("publish_group") == 1:
+            world.main |= dict.fromkeys(names, 50)
+
+    world.during["publish_group"] = somebody_publishes
+    return world

@@ -7,7 +7,7 @@ import pytest
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from tests.workflow.group_world import GroupWorld
+from tests.workflow.group_world import GROUP, GroupWorld, moved_once
 from wap.group_activities import GroupActivities
 from wap.group_steps import GroupSteps
 from wap.membership import member_id, owner_of
@@ -73,7 +73,7 @@ def test_batch_that_does_not_fit_rejects_all_before_anything_is_staged(saga):
 
 
 def test_nothing_new_in_all_is_nothing_new(saga):
-    world = GroupWorld(nothing_new={"planes", "weather", "flights"})
+    world = GroupWorld(nothing_new=set(GROUP))
     result, failure = saga(world)
     assert failure is None
     assert result.nothing_new
@@ -142,17 +142,6 @@ def test_publish_that_had_no_effect_is_rolled_back(saga):
     assert world.untouched
 
 
-def moved_once(world: GroupWorld, *names: str) -> GroupWorld:
-    """Somebody else publishes these tables while the group publishes for the first time."""
-
-    def somebody_publishes() -> None:
-        if world.calls.count("publish_group") == 1:
-            world.main |= dict.fromkeys(names, 50)
-
-    world.during["publish_group"] = somebody_publishes
-    return world
-
-
 def test_one_moved_main_is_rebased_and_all_are_audited_again(saga):
     world = moved_once(GroupWorld(), "planes")
     result, failure = saga(world)
@@ -193,8 +182,7 @@ def test_what_another_run_did_meanwhile_drops_out_and_the_rest_is_published(saga
 
 
 def test_all_done_by_another_run_is_nothing_new(saga):
-    names = ("planes", "weather", "flights")
-    world = moved_once(GroupWorld(done_meanwhile=set(names)), *names)
+    world = moved_once(GroupWorld(done_meanwhile=set(GROUP)), *GROUP)
     result, failure = saga(world)
     assert failure is None
     assert result.nothing_new
