@@ -161,9 +161,21 @@ def manifests_of(catalog: BranchCatalog, staging: Staging) -> dict[str, str]:
 
 def seals(catalog: BranchCatalog, table: TableName) -> Iterator[tuple[Snapshot, Seal]]:
     """The seals of main, newest first."""
-    for snapshot in catalog.log(table):
-        if snapshot.is_sealed:
+    yield from seals_in(catalog.log(table))
+
+
+def seals_in(log: Iterable[Snapshot]) -> Iterator[tuple[Snapshot, Seal]]:
+    """The seals by which runs were published, in the order of the log, newest first.
+
+    One that another seal of the same run lies on was never published by itself: the run was audited
+    again where it stood, because another table of its group had moved.
+    """
+    above: Snapshot | None = None
+    for snapshot in log:
+        again = above is not None and above.is_sealed and above.run_id == snapshot.run_id
+        if snapshot.is_sealed and not again:
             yield snapshot, Seal.from_summary(snapshot.summary)
+        above = snapshot
 
 
 def run_of(seal: Seal) -> str:

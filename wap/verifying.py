@@ -191,7 +191,7 @@ class _Table:
         log, published = self.catalog.log(self.name), self.catalog.published(self.name)
         gaps = {gap.snapshot.id: gap for gap in self.catalog.gaps(self.name)}
         self.unsealed += [_unsealed(g.snapshot, g.kind, g.reason) for g in gaps.values()]
-        seals = [(s, Seal.from_summary(s.summary)) for s in log if s.is_sealed]
+        seals = list(evidence.seals_in(log))
         proofs = []
         for number, (snapshot, seal) in enumerate(seals, 1):
             if published is not None:

@@ -7,7 +7,9 @@ import subprocess
 import pytest
 
 from tests.e2e.conftest import PIPELINE, Shop
+from tests.e2e.test_crash import FORWARD
 from tests.e2e.test_maintain import AT_ONCE, terminate
+from wap.group_steps import GroupSteps
 
 GROUPS = """\
 [project]
@@ -136,16 +138,19 @@ def test_mistakes_are_told_before_anything_starts(pair):
     assert "on_failure: hold" in pair.run("--group", "both").stderr
 
 
-BOUNDARIES = [
-    "resolve:after", "check_group:before", "open_branch:after", "stage:before", "stage:after",
-    "reconcile:before", "audit:after", "seal:before", "seal:after", "publish_group:before",
-    "publish_group:after", "close_group:before", "close_group:after", "record_lineage:after",
-    "close:before", "close:after",
-]  # fmt: skip
+#: With ``--boundaries=all`` at every one.
+BOUNDARIES = ("stage:after", "publish_group:after")
+STEPS = [*FORWARD[:-3], *sorted(GroupSteps.__abstractmethods__), *FORWARD[-2:]]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "boundary" in metafunc.fixturenames:
+        every = [f"{step}:{when}" for step in STEPS for when in ("before", "after")]
+        chosen = metafunc.config.getoption("--boundaries", default="some")
+        metafunc.parametrize("boundary", every if chosen == "all" else BOUNDARIES)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_killed_at_a_boundary_then_run_again_is_published_once(pair, boundary):
     pair.orders("orders-1.csv", range(20))
     customers(pair, "customers-1.csv", range(20))
@@ -158,11 +163,10 @@ def test_killed_at_a_boundary_then_run_again_is_published_once(pair, boundary):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("boundary", ["audit:after", "drop_branch:after", "close_group:after"])
-def test_killed_while_a_bad_group_is_refused_leaves_nothing(pair, boundary):
+def test_killed_while_a_bad_group_is_refused_leaves_nothing(pair):
     pair.orders("orders-1.csv", range(20), customer="nobody")
     customers(pair, "customers-1.csv", range(20))
-    killed = pair.run("--group", "both", "--json", WAP_DRILL=boundary)
+    killed = pair.run("--group", "both", "--json", WAP_DRILL="drop_branch:after")
     assert killed.returncode == -signal.SIGKILL
     assert pair.result("--group", "both", code=1)["ending"] == "rejected"
     assert pair.files() == []

@@ -10,6 +10,7 @@ _workflow = guards_of("wap/group_workflow.py", _SAGA)
 _together = guards_of("wap/group_activities.py", _STEPS)
 _activities = guards_of("wap/activities.py", _STEPS)
 _groups = guards_of("wap/groups.py", "tests/unit/wap/test_groups.py")
+_evidence = guards_of("wap/evidence.py", _STEPS)
 _relations = guards_of("wap/relations.py", _STEPS)
 _back = guards_of("wap/rolling_back.py", "tests/behaviors/test_rolling_back.py")
 _rollback = guards_of("catalog/rollback.py", "tests/behaviors/test_catalog_groups.py")
@@ -58,6 +59,12 @@ GUARDS: tuple[Guard, ...] = (
         "return {**shown, **staged}",
         "return {**shown, **{o: published_snapshot(catalog, o) for o in staged}}",
         "test_the_other_table_is_looked_at_as_it_would_be",
+    ),
+    _evidence(
+        "a seal that was never published by itself",
+        "if snapshot.is_sealed and not again:",
+        "if snapshot.is_sealed:",
+        "test_heads_that_were_not_audited_beside_each_other_are_not_published",
     ),
     _groups(
         "a group on a catalog that cannot",

@@ -14,8 +14,8 @@ from wap.membership import member_id, owner_of
 from wap.model import Ending, ExitCode
 
 BEFORE_PUBLISH = [
-    "resolve flights", "check_group", "open_branch planes", "stage flights", "reconcile weather",
-    "audit planes", "audit flights", "seal weather", "seal flights",
+    "resolve flights", "check_group", "open_branch planes", "stage flights", "audit flights",
+    "seal weather",
 ]  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_error_in_a_step_is_rolled_back_in_every_table(saga, step, when):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", [*BEFORE_PUBLISH, "publish_group", "close_group", "close planes"])
+@pytest.mark.parametrize("step", ["check_group", "stage weather", "publish_group", "close_group"])
 def test_passing_outage_is_outlived(saga, step, when):
     world = GroupWorld(faults={step: [(when, "CatalogUnavailableError", 2)]})
     result, failure = saga(world)
@@ -228,9 +228,9 @@ def test_what_comes_after_the_publish_can_never_fail_a_run(saga, step, said):
     assert said in told[0]
 
 
-@pytest.mark.parametrize("cached", [0, 100])
 @pytest.mark.parametrize(
-    "step", ["resolve flights", "stage weather", "audit flights", "seal planes"]
+    ("step", "cached"),
+    [("resolve flights", 0), ("stage weather", 100), ("audit flights", 0), ("seal planes", 100)],
 )
 def test_cancel_in_a_step_rolls_all_back(saga, step, cached):
     world = GroupWorld()

@@ -92,15 +92,21 @@ class Both:
             self.steps.seal(self.member(name), audited)
         return [Ready(run=self.member(n), audited=a) for n, a in audits.items()]
 
-    def alone(self, name: str, run_id: str) -> None:
+    def alone(self, name: str, run_id: str, *inputs: str) -> None:
         """Another run of one table, from its plan to its publish."""
-        run = RunRef(run_id=run_id, request=RunRequest(project="p", pipeline=name))
+        request = RunRequest(project="p", pipeline=name, inputs=inputs)
+        run = RunRef(run_id=run_id, request=request)
         for step in (self.steps.resolve, self.steps.open_branch, self.steps.stage):
             step(run)
         self.steps.reconcile(run)
         audited = self.steps.audit(run)
         self.steps.seal(run, audited)
         self.steps.publish(run, audited)
+
+    def alone_with(self, name: str, run_id: str, file: str, text: str) -> None:
+        """Another run of one table, of an input that the pipeline does not read by itself."""
+        (self.steps.project.root / file).write_text(text)
+        self.alone(name, run_id, file)
 
     def rows(self) -> dict[str, int]:
         catalog = self.steps.catalog
@@ -172,15 +178,7 @@ def test_heads_that_were_not_audited_beside_each_other_are_not_published(both):
     later = Both(both.steps, "both-2")
     _, orders = later.ready()
     names = later.member("names")
-    (both.steps.project.root / "data/names-3.csv").write_text("name\neve\n")
-    move = RunRequest(project="p", pipeline="names", inputs=("data/names-3.csv",))
-    other = RunRef(run_id="names-9", request=move)
-    for step in (both.steps.resolve, both.steps.open_branch, both.steps.stage):
-        step(other)
-    both.steps.reconcile(other)
-    audited = both.steps.audit(other)
-    both.steps.seal(other, audited)
-    both.steps.publish(other, audited)
+    both.alone_with("names", "names-9", "data/more.csv", "name\neve\n")
     assert later.steps.rebase(names).redo is None
     again = later.seal("names")
     with pytest.raises(UnauditedError, match=r"looked at snapshot \d+ of shop\.names"):
@@ -192,6 +190,9 @@ def test_heads_that_were_not_audited_beside_each_other_are_not_published(both):
     ready = later.sealed()
     later.steps.publish_group(later.run, ready)
     assert both.rows() == {"names": 4, "orders": 3}
+    # It was sealed where it stood, twice; it was published once.
+    runs = [s.run_id for _, s in evidence.seals(both.steps.catalog, TABLES["orders"])]
+    assert runs == ["both-2", "both-1"]
 
 
 def test_what_another_run_has_published_meanwhile_keeps_all_back(both):
