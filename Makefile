@@ -60,7 +60,8 @@ soak: $(DEV) ## 1,200 random interleavings on six catalogs, then 500 kills of wh
 
 places: $(DEV) ## every catalog on a folder and in S3: behaviours, main job, every kill, Spark beside it (hours)
 	WAP_REQUIRE_SERVERS=1 $(BIN)/python -m pytest --catalogs=all --boundaries=all tests/behaviors \
-	  tests/integration/test_spark_places.py tests/e2e/test_places.py tests/e2e/test_spark.py
+	  tests/integration/test_spark_places.py tests/e2e/test_places.py tests/e2e/test_groups.py \
+	  tests/e2e/test_spark.py
 
 guards: $(DEV) ## break every guard of laws 2 and 3 on purpose: each must turn a test red
 	$(BIN)/python -m pytest tests/mutation

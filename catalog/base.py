@@ -16,6 +16,7 @@ from pyiceberg.schema import Schema
 from catalog.coverage import Gap, check_ground, gaps
 from catalog.refs import (
     AuditedHead,
+    Back,
     Branch,
     BranchState,
     Capabilities,
@@ -303,13 +304,22 @@ class BranchCatalog(ABC):
         """
 
     @abstractmethod
-    def rollback(self, table: TableName, to: int, expected: int) -> Snapshot:
-        """Move main back to an earlier sealed snapshot of its own ancestry.
+    def roll_back(self, moves: Sequence[Back]) -> list[Snapshot]:
+        """Move main of each table back to an earlier seal of its own ancestry, all in one step.
+
+        A table that shows its seal already stays where it is.
 
         Raises:
-            UnsealedError: ``to`` carries no seal or is not an ancestor.
-            HeadMovedError: main is not at ``expected``.
+            UnsealedError: a snapshot carries no seal or is not an ancestor. Nothing has moved.
+            HeadMovedError: main of a table is not where it was seen. Nothing has moved.
+            TableNotFoundError: a table is not published. Nothing has moved.
+            UnsupportedError: several tables on a catalog without atomic groups, or one twice.
         """
+
+    def rollback(self, table: TableName, to: int, expected: int) -> Snapshot:
+        """:meth:`roll_back` of one table."""
+        (snapshot,) = self.roll_back([Back(table, to, expected)])
+        return snapshot
 
     @abstractmethod
     def expire(self, table: TableName, keep: Keep, *, dry_run: bool = False) -> list[Snapshot]:

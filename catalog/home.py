@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from pyiceberg.catalog import Catalog
@@ -121,9 +121,16 @@ class Home(ABC):
         """
         found = self.visible(table)
         if found is None:
-            hint = "`wap verify` lists what is published"
-            raise TableNotFoundError("no such table is published", where=str(table), hint=hint)
+            raise unpublished(table)
         return found
+
+    def together(self, tables: Sequence[TableName]) -> list[Table]:
+        """The visible tables, loaded for one commit of all of them.
+
+        Raises:
+            TableNotFoundError: one of them is not there.
+        """
+        return [self.needed(table) for table in tables]
 
     def file_io(self, location: str) -> FileIO:
         """A FileIO for a location that no table is known to lie at."""
@@ -196,6 +203,12 @@ class NativeHome(Home):
             except NoSuchNamespaceError:
                 continue  # went away while we looked
         return found
+
+
+def unpublished(table: TableName) -> TableNotFoundError:
+    """Main does not list the table."""
+    hint = "`wap verify` lists what is published"
+    return TableNotFoundError("no such table is published", where=str(table), hint=hint)
 
 
 def foreign_branch(branch: Branch, table: TableName) -> BranchExistsError:

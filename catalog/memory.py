@@ -45,6 +45,7 @@ from catalog.nodes import (
     branches_of,
     change_of,
     covered,
+    earlier_seal,
     is_about,
     lineage_of,
     locked,
@@ -57,6 +58,7 @@ from catalog.proof import check_members, check_one_change
 from catalog.refs import (
     MAIN,
     AuditedHead,
+    Back,
     Branch,
     BranchState,
     Capabilities,
@@ -68,6 +70,7 @@ from catalog.refs import (
     members_in,
 )
 from catalog.retention import Keep, expired
+from catalog.rollback import check_together
 
 
 def open_memory(name: str, properties: Mapping[str, str]) -> MemoryCatalog:
@@ -399,18 +402,15 @@ class MemoryCatalog(BranchCatalog):
         check_members(audited, lambda branch: table.refs.get(branch.name))
 
     @locked
-    def rollback(self, table: TableName, to: int, expected: int) -> Snapshot:
+    def roll_back(self, moves: Sequence[Back]) -> list[Snapshot]:
         """See the port."""
-        found = self._needed(table)
-        if found.refs[MAIN] == to:
-            return found.nodes[to].value
-        if found.refs[MAIN] != expected:
-            raise moved(table, MAIN, expected, found.refs[MAIN])
-        node = next((n for n in found.ancestry(MAIN) if n.value.id == to), None)
-        if node is None or not node.value.is_sealed:
-            raise UnsealedError(f"snapshot {to} is no seal of main's history", where=str(table))
-        found.refs[MAIN], found.schema = to, node.schema
-        return node.value
+        check_together(moves, atomic_groups=True)
+        # All are proven before any is moved.
+        tables = [self._needed(move.table) for move in moves]
+        proven = [(t, earlier_seal(t, m)) for t, m in zip(tables, moves, strict=True)]
+        for found, node in proven:
+            found.refs[MAIN], found.schema = node.value.id, node.schema
+        return [node.value for _, node in proven]
 
     # --- undoing --------------------------------------------------------------------------------
 

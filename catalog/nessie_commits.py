@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import StagedTable
 
 from catalog.commits import Committer, Proposal, delete_quietly
 from catalog.nessie_api import Meta, Put, Ref, RefGoneError, Unchanged
@@ -54,30 +55,43 @@ class NessieCommitter(Committer):
         return self._catalog.load_table(identifier)
 
     def commit(self, proposals: Sequence[Proposal]) -> None:
-        """Commit the single table, or publish all."""
+        """Publish all, or point the keys to new metadata files by one commit."""
         publications = [p for p in proposals if isinstance(p, Publication)]
         if publications:
             self._publish(publications)
             return
-        (proposal,) = proposals
-        table = cast("Pointed", proposal.table)
-        catalog = cast("PointerCatalog", table.catalog)
-        staged = catalog.stage(table, proposal.all_requirements, proposal.updates)
-        content = content_of(staged.metadata, staged.metadata_location, table.content_id)
-        put = Put(table.name(), content)
+        staged: list[StagedTable] = []
         try:
-            if table.at.name == catalog.ref:
-                self._swap(table.at, put)
-            else:
-                self._begin(Branch(catalog.ref), table.at, put)
+            for proposal in proposals:
+                table = cast("Pointed", proposal.table)
+                catalog = cast("PointerCatalog", table.catalog)
+                made = catalog.stage(table, proposal.all_requirements, proposal.updates)
+                staged.append(made)
+            self._point([cast("Pointed", p.table) for p in proposals], staged)
         except CommitFailedException:
-            delete_quietly(staged.io, staged.metadata_location)
+            for made in staged:
+                delete_quietly(made.io, made.metadata_location)
             raise
 
-    def _swap(self, at: Ref, put: Put) -> None:
+    def _point(self, tables: Sequence[Pointed], staged: Sequence[StagedTable]) -> None:
+        """One commit for all: they were loaded at one hash, or there is but one."""
+        puts = [
+            Put(t.name(), content_of(s.metadata, s.metadata_location, t.content_id))
+            for t, s in zip(tables, staged, strict=True)
+        ]
+        at, on = tables[0].at, cast("PointerCatalog", tables[0].catalog).ref
+        if at.name == on:
+            self._swap(at, puts)
+        else:
+            (put,) = puts
+            self._begin(Branch(on), at, put)
+
+    def _swap(self, at: Ref, puts: Sequence[Put]) -> None:
         owner = {} if at.name == MAIN else {RUN: Branch(at.name).run_id}
-        puts = [*missing_namespaces(self._api, at.name, [put.key]), put]
-        self._api.commit(at, puts, _meta(f"{'.'.join(put.key)} on {at.name}", owner))
+        keys = [put.key for put in puts]
+        said = f"{', '.join('.'.join(key) for key in keys)} on {at.name}"
+        all_ = [*missing_namespaces(self._api, at.name, keys), *puts]
+        self._api.commit(at, all_, _meta(said, owner))
 
     def _begin(self, branch: Branch, main: Ref, put: Put) -> None:
         """The run's branch appears with its first commit, so whoever finds one knows whose it is.

@@ -18,7 +18,7 @@ from catalog import naming, orphans, storage
 from catalog.base import Covered, Scan
 from catalog.batches import is_kept
 from catalog.errors import HeadMovedError, UnsealedError
-from catalog.refs import MAIN, AuditedHead, Branch, Role, Seal, Snapshot, TableName
+from catalog.refs import MAIN, AuditedHead, Back, Branch, Role, Seal, Snapshot, TableName
 from catalog.retention import Lineage
 from catalog.storage import StoredFile
 
@@ -236,3 +236,21 @@ def is_about(snapshot: Snapshot, audited: AuditedHead) -> bool:
 def moved(name: TableName, ref: str, expected: int | None, found: int | None) -> HeadMovedError:
     """A ref is not where the caller saw it."""
     return HeadMovedError(table=str(name), ref=ref, expected=expected, found=found)
+
+
+def earlier_seal(table: MemoryTable, move: Back) -> Node:
+    """Where main of the table goes back to, or is already.
+
+    Raises:
+        HeadMovedError: main is not where it was seen.
+        UnsealedError: it is no seal of main's history.
+    """
+    if table.refs[MAIN] == move.to:
+        return table.nodes[move.to]
+    if table.refs[MAIN] != move.expected:
+        raise moved(move.table, MAIN, move.expected, table.refs[MAIN])
+    node = next((n for n in table.ancestry(MAIN) if n.value.id == move.to), None)
+    if node is None or not node.value.is_sealed:
+        what = f"snapshot {move.to} is no seal of main's history"
+        raise UnsealedError(what, where=str(move.table))
+    return node

@@ -307,6 +307,20 @@ class AuditedHead:
 
 
 @dataclass(frozen=True, slots=True)
+class Back:
+    """One table's way back: from main's head as it was seen to an earlier seal.
+
+    Attributes:
+        to: id of the seal.
+        expected: main's head; the move is refused when main is elsewhere.
+    """
+
+    table: TableName
+    to: int
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
 class BranchState:
     """Where a staging branch of one table stands.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Sequence
 from datetime import datetime
 
 from pyiceberg.catalog import Catalog
@@ -11,7 +11,7 @@ from pyiceberg.expressions import BooleanExpression
 from catalog import expiry, orphans, reading, rollback, sealing, staging
 from catalog.base import BranchCatalog, Change, Covered, Litter, Published, Scan, Staging
 from catalog.home import Home
-from catalog.refs import AuditedHead, Branch, Capabilities, Seal, Snapshot, TableName
+from catalog.refs import AuditedHead, Back, Branch, Capabilities, Seal, Snapshot, TableName
 from catalog.retention import Keep
 from catalog.vendor import translated
 
@@ -103,10 +103,10 @@ class TableCatalog(BranchCatalog):
         with translated(f"{audited.table} on {audited.branch}"):
             return sealing.seal(self._tables, audited, seal)
 
-    def rollback(self, table: TableName, to: int, expected: int) -> Snapshot:
+    def roll_back(self, moves: Sequence[Back]) -> list[Snapshot]:
         """See the port."""
-        with translated(str(table)):
-            return rollback.rollback(self._tables, table, to, expected)
+        with translated(", ".join(str(move.table) for move in moves)):
+            return rollback.roll_back(self._tables, moves)
 
     def expire(self, table: TableName, keep: Keep, *, dry_run: bool = False) -> list[Snapshot]:
         """See the port."""

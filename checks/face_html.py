@@ -43,7 +43,7 @@ def html_of(report: Report | None, story: Story) -> str:
         ending=name,
         symbol=symbol,
         meaning=meaning,
-        verdict=verdict(report),
+        verdict=verdict(report, story),
         tone=shown if shown in ENDINGS else "held",
         outcomes=[(*OUTCOMES[o], o.value, report.count(o)) for o in OUTCOMES] if report else [],
         open=[r for r in results if r.outcome is not Outcome.PASSED],

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from checks.report import CheckResult, Outcome, Report
 from checks.showing import visible
-from checks.story import Story
+from checks.story import MemberStory, Story
 
 #: Characters that XML 1.0 has no way to write.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -22,6 +22,8 @@ def junit_of(report: Report | None, story: Story) -> bytes:
         ET.SubElement(properties, "property", name=name, value=_text(value))
     for result in report.results if report else ():
         _case(suite, result)
+    for member in story.members:
+        _member(suite, member)
     errors = [*(report.errors if report else ()), *_no_audit(report, story)]
     for number, text in enumerate(errors, 1):
         case = ET.SubElement(suite, "testcase", classname="audit", name=f"error {number}")
@@ -36,7 +38,18 @@ def junit_of(report: Report | None, story: Story) -> bytes:
 
 def _no_audit(report: Report | None, story: Story) -> list[str]:
     # A run that was never audited must not look like an empty, green test suite.
-    return [] if report else [f"no audit was made: {story.reason or story.ending}"]
+    told = report or story.members
+    return [] if told else [f"no audit was made: {story.reason or story.ending}"]
+
+
+def _member(suite: ET.Element, member: MemberStory) -> None:
+    """A table of a group: what was not published fails, whosever fault it was."""
+    case = ET.SubElement(suite, "testcase", classname="group", name=_text(member.table))
+    said = _text(f"{member.shown}: {member.reason or member.counted}")
+    if member.ending in ("published", "nothing_new"):
+        ET.SubElement(case, "system-out").text = said
+    else:
+        ET.SubElement(case, "failure", message=said, type=member.ending)
 
 
 def _case(suite: ET.Element, result: CheckResult) -> None:

@@ -35,8 +35,34 @@ def _head(report: Report | None, story: Story) -> Iterator[str]:
     if story.how_to_decide:
         yield escaped(story.how_to_decide)
         yield ""
-    yield verdict(report)
+    yield verdict(report, story)
     yield ""
+    yield from _members(story) if story.members else _facts(report, story)
+    yield from _titled("Rows", ("", "rows"), [(k, f"{v:,}") for k, v in story.rows.items()])
+    yield from _titled("Warnings", ("warning",), [(w,) for w in story.warnings])
+    yield from _titled(
+        "Published under a waiver",
+        ("run", "failed checks", "by", "given", "until", "reason"),
+        [
+            (w.run_id, ", ".join(w.checks), w.person, _minute(w.at), _minute(w.until), w.reason)
+            for w in story.waivers
+        ],
+    )
+
+
+def _members(story: Story) -> Iterator[str]:
+    facts = [
+        ("group", story.pipeline),
+        ("run", story.run_id),
+        ("started", f"{story.started_at:%Y-%m-%d %H:%M:%S %Z}"),
+        ("took", duration(story.seconds)),
+    ]
+    yield from _table(("", ""), facts)
+    lines = [(m.table, m.shown, m.moved, m.counted, m.reason, m.run_id) for m in story.members]
+    yield from _titled("Tables", ("table", "ending", "main", "checks", "reason", "run"), lines)
+
+
+def _facts(report: Report | None, story: Story) -> Iterator[str]:
     facts = [
         ("pipeline", story.pipeline_shown),
         ("run", story.run_id),
@@ -49,16 +75,6 @@ def _head(report: Report | None, story: Story) -> Iterator[str]:
         ("consumers see after", "the same" if story.unchanged else _seen(story.after)),
     ]
     yield from _table(("", ""), facts)
-    yield from _titled("Rows", ("", "rows"), [(k, f"{v:,}") for k, v in story.rows.items()])
-    yield from _titled("Warnings", ("warning",), [(w,) for w in story.warnings])
-    yield from _titled(
-        "Published under a waiver",
-        ("run", "failed checks", "by", "given", "until", "reason"),
-        [
-            (w.run_id, ", ".join(w.checks), w.person, _minute(w.at), _minute(w.until), w.reason)
-            for w in story.waivers
-        ],
-    )
 
 
 def _minute(moment: datetime) -> str:

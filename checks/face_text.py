@@ -14,7 +14,7 @@ _BY_KEY = ("inserted", "updated", "unchanged", "deleted")
 
 def text_of(report: Report | None, story: Story | None) -> str:
     """The whole report as text that ends with a line break."""
-    lines = [*(_run(story, report) if story else ()), *_audit(report)]
+    lines = [*(_run(story, report) if story else ()), *_audit(report, story)]
     return visible("\n".join(lines)) + "\n"
 
 
@@ -22,9 +22,11 @@ def _run(story: Story, report: Report | None) -> Iterator[str]:
     name, symbol, meaning = ENDINGS.get(shown_ending(story, report), (story.ending, "?", ""))
     yield f"{symbol} {name}: {story.table} (run {story.run_id})"
     yield f"  {story.reason or meaning}"
-    yield f"  consumers saw  {_seen(story.before)}"
-    same = "the same" if story.unchanged else _seen(story.after)
-    yield f"  and see now    {same}"
+    for member in story.members:
+        yield f"  {member.shown}: {member.table} ({member.moved}) [{member.run_id}]"
+        yield f"      {member.counted}{f'; {member.reason}' if member.reason else ''}"
+    if not story.members:
+        yield from _what_consumers_see(story)
     told = [k for k in _BOOKS if k in story.rows] + [k for k in _BY_KEY if story.rows.get(k)]
     books = ", ".join(f"{story.rows[k]:,} {k}" for k in told)
     if books:
@@ -38,13 +40,18 @@ def _run(story: Story, report: Report | None) -> Iterator[str]:
         yield from (f"      for {check}" for check in waiver.checks)
 
 
+def _what_consumers_see(story: Story) -> Iterator[str]:
+    yield f"  consumers saw  {_seen(story.before)}"
+    yield f"  and see now    {'the same' if story.unchanged else _seen(story.after)}"
+
+
 def _seen(seen: tuple[int | None, int | None]) -> str:
     snapshot, count = seen
     return "nothing" if snapshot is None else f"snapshot {snapshot}, {rows(count)}"
 
 
-def _audit(report: Report | None) -> Iterator[str]:
-    yield verdict(report)
+def _audit(report: Report | None, story: Story | None) -> Iterator[str]:
+    yield verdict(report, story)
     if report is None:
         return
     if report.snapshot_id is not None:

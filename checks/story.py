@@ -41,6 +41,53 @@ class Waived(Value):
         return f"by {self.person} until {self.until:%Y-%m-%d %H:%M %Z}: {self.reason}"
 
 
+class MemberStory(Value):
+    """One table in the run of a group.
+
+    Attributes:
+        run_id: the member's own, by which its report is found.
+        ending: as of a run, or ``nothing_new``.
+        reason: why it was not published; "" when it was.
+        rows, checks: its books and its outcomes, counted.
+        before, after: main's snapshots.
+        has_page: whether there is a report of its own.
+    """
+
+    run_id: str
+    table: str
+    ending: str
+    reason: str = ""
+    rows: dict[str, int] = Field(default_factory=dict)
+    checks: dict[str, int] = Field(default_factory=dict)
+    before: int | None = None
+    after: int | None = None
+    has_page: bool = False
+
+    @property
+    def page(self) -> str:
+        """Its report's page, seen from the group's."""
+        return f"../{self.run_id}/report.html"
+
+    @property
+    def shown(self) -> str:
+        """Symbol and name of the ending."""
+        name, symbol, _ = ENDINGS.get(self.ending, (self.ending, "?", ""))
+        return f"{symbol} {name}"
+
+    @property
+    def counted(self) -> str:
+        """Its checks by outcome, in words."""
+        counts = [f"{n} {k.replace('_', ' ')}" for k, n in self.checks.items() if n]
+        return ", ".join(counts) or "none evaluated"
+
+    @property
+    def moved(self) -> str:
+        """How main moved, in words."""
+        if self.before == self.after:
+            return "main has not moved"
+        return f"{self.before or 'nothing'} → {self.after}"
+
+
 class Story(Value):
     """One run, for people.
 
@@ -59,6 +106,8 @@ class Story(Value):
         held_until: when a held run is rejected, unless somebody decides before.
         waivers: under which consumers see the table, and which have not expired: the run's own
             first.
+        members: the tables of a group's run; it is told by one story without a report, and each
+            of them by its own. () of any other run.
     """
 
     pipeline: str
@@ -80,6 +129,7 @@ class Story(Value):
     warnings: tuple[str, ...] = ()
     held_until: datetime | None = None
     waivers: tuple[Waived, ...] = ()
+    members: tuple[MemberStory, ...] = ()
 
     @property
     def how_to_decide(self) -> str:
@@ -130,6 +180,7 @@ ENDINGS = {
         "!",
         "Consumers now see data that failed checks, because a person answered for it.",
     ),
+    "nothing_new": ("Nothing new", "=", "Consumers see what they saw before."),
 }
 
 #: What each outcome is called, and its symbol.
@@ -148,8 +199,12 @@ def shown_ending(story: Story, report: Report | None) -> str:
     return story.ending
 
 
-def verdict(report: Report | None) -> str:
-    """The audit's verdict in one sentence."""
+def verdict(report: Report | None, story: Story | None = None) -> str:
+    """The audit's verdict in one sentence; of a group, what became of its tables."""
+    if story is not None and story.members:
+        failed = sum(m.checks.get("failed", 0) > 0 for m in story.members)
+        said = f"the checks of {failed} of them failed" if failed else "no check of them failed"
+        return f"{len(story.members)} tables, all or none; {said}."
     if report is None:
         return "No audit was made."
     if report.snapshot_id is None:

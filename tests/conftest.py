@@ -23,7 +23,7 @@ from tests.servers.temporal import Temporal
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--boundaries", choices=("some", "all"), default="some",
-        help="where tests/e2e/test_places.py kills the worker: all takes an hour",
+        help="where test_places.py and test_groups.py kill the worker: all takes an hour",
     )  # fmt: skip
     parser.addoption(
         "--sequences", type=int, default=0,

@@ -27,6 +27,7 @@ from wap.closing import close_run, facts_of_run, hold_run, publish_result, recor
 from wap.declared import declared
 from wap.engines.base import Engine
 from wap.errors import BatchRefusedError, ConfigError, DecisionRefusedError
+from wap.groups import with_contracts
 from wap.homes import RunHome
 from wap.ledger.base import Ledger
 from wap.lineage.base import LineageSink
@@ -107,7 +108,9 @@ class Activities(Steps):
     def resolve(self, run: RunRef) -> Resolved:
         folder = self._folder(run.run_id)
         if not folder.has_plan(run.round):
-            said = said_first(folder) or declared(self.project, run.request.pipeline)
+            said = said_first(folder) or with_contracts(
+                self.project, declared(self.project, run.request.pipeline), run.request.contracts
+            )
             plan = make_plan(
                 self.project, self.catalog, run.request, said,
                 spark=self.spark.spark if self.spark else None,
@@ -185,6 +188,7 @@ class Activities(Steps):
             relation_of=self._spark(pinned).relation
             if pinned.engine == "spark"
             else audit_relation,
+            beside=tuple(map(TableName.parse, run.group.tables)) if run.group else (),
         )
         folder.save_report(report)
         return Audited(
@@ -220,17 +224,18 @@ class Activities(Steps):
             manifests=evidence.manifests_of(self.catalog, staging),
             members=folder.members() if is_union(pinned) else (),
         )
-        digest = evidence.write(staging.io, staging.location, run.run_id, proof)
+        digest = evidence.write(staging.io, staging.location, run.owner, proof)
         report = folder.report(audited.report_digest)
+        group = evidence.group_notes(run.group.name, run.group.tables) if run.group else {}
         sealed = self.catalog.seal(
             head,
             Seal(
-                run_id=run.run_id,
+                run_id=run.owner,
                 audited=audited.head,
                 contract_digest=report.contract_digest,
                 report_digest=report.digest,
                 source_digest=pinned.plan.digest,
-                notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest},
+                notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest, **group},
                 waiver=head.waiver_text,
                 members=head.member_ids,
             ),
@@ -253,7 +258,7 @@ class Activities(Steps):
         left = has_left(self.catalog, table, taken_by(self._folder(run.run_id), pinned))
         if left is not None:
             return Rebased(redo=f"run {left} has left the union")
-        if pinned.pipeline.write.keyed:
+        if pinned.pipeline.write.keyed and not self._stands(run, pinned):
             return Rebased(redo="the batch has met the rows of another main by key")
         try:
             staging = self.catalog.rebase(_branch(run), table)
@@ -279,9 +284,9 @@ class Activities(Steps):
     def drop_branch(self, run: RunRef) -> Undone:
         folder = self._folder(run.run_id)
         pinned = folder.plan(run.round)
-        undone = undo_run(self.catalog, run.run_id, _table(pinned), pinned.before, folder)
+        undone = undo_run(self.catalog, run.owner, _table(pinned), pinned.before, folder)
         if undone.published is not None:
-            take_over(self.catalog, run.run_id, _table(pinned), folder)
+            take_over(self.catalog, run.owner, _table(pinned), folder)
         return undone
 
     @_step
@@ -310,6 +315,12 @@ class Activities(Steps):
         """Where engines may spill."""
         return self.project.state / "tmp"
 
+    def _stands(self, run: RunRef, pinned: PinnedPlan) -> bool:
+        """Whether main is where the branch began: it was another table of the group that moved."""
+        published = self.catalog.published(_table(pinned))
+        head = published.snapshot.id if published else None
+        return self._staging(run, pinned).expected == head
+
     def _refuse_done(self, run: RunRef) -> None:
         """Refuse to publish what another run has: it may have done so before our branch was opened.
 
@@ -320,7 +331,7 @@ class Activities(Steps):
             HeadMovedError: it has; the batch is planned anew.
         """
         pinned, table = self._pinned(run), _table(self._pinned(run))
-        if any(seal.run_id == run.run_id for _, seal in evidence.seals(self.catalog, table)):
+        if any(seal.run_id == run.owner for _, seal in evidence.seals(self.catalog, table)):
             return
         if self._was_done(run, pinned):
             published = self.catalog.published(table)
@@ -339,7 +350,7 @@ class Activities(Steps):
         waiver = audited.waiver
         if waiver is None or waiver.until > datetime.now(UTC):
             return
-        if published_move(self.catalog, run.run_id, _table(self._pinned(run))) is None:
+        if published_move(self.catalog, run.owner, _table(self._pinned(run))) is None:
             raise DecisionRefusedError(
                 f"the waiver expired at {waiver.until:%Y-%m-%d %H:%M %Z}, before the publish",
                 where=f"run {run.run_id}",
@@ -379,7 +390,7 @@ class Activities(Steps):
 
 
 def _branch(run: RunRef) -> Branch:
-    return Branch.of_run(run.run_id)
+    return Branch.of_run(run.owner)
 
 
 def _table(pinned: PinnedPlan) -> TableName:

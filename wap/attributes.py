@@ -16,7 +16,7 @@ from wap.settings import TemporalSection
 
 TABLE = SearchAttributeKey.for_keyword("WapTable")
 STATUS = SearchAttributeKey.for_keyword("WapStatus")
-#: The runs that are published together (none are yet).
+#: The group whose tables a run publishes together.
 GROUP = SearchAttributeKey.for_keyword("WapGroup")
 NAMES = (TABLE.name, STATUS.name, GROUP.name)
 
@@ -26,6 +26,7 @@ PHASES = {
     "reconcile": "auditing",
     "hold": "held",
     "publish": "publishing",
+    "publish_group": "publishing",
     "drop_branch": "rolling_back",
 }
 

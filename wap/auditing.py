@@ -46,11 +46,13 @@ def audit_head(
     memory_limit: str,
     temp_directory: Path,
     relation_of: RelationOf = audit_relation,
+    beside: Sequence[TableName] = (),
 ) -> Report:
     """Audit the branch's head as consumers would see it after the publish.
 
     Args:
         relation_of: opens what the auditor looks at.
+        beside: tables that are published in one step with this one: looked at as they would be.
     """
     started_at = datetime.now(UTC)
     contracts = contracts_of(pinned)
@@ -63,7 +65,8 @@ def audit_head(
     with relation_of(
         catalog,
         staging,
-        neighbours=_neighbours(catalog, staging.table, contracts),
+        neighbours=_named(contracts, staging.table, catalog.tables()),
+        beside=_named(contracts, staging.table, beside),
         masked=pinned.pipeline.masked,
         keys=pinned.pipeline.write.keys,
         memory_limit=memory_limit,
@@ -160,12 +163,12 @@ def basis_of(pinned: PinnedPlan, books: Books) -> Basis:
     )
 
 
-def _neighbours(
-    catalog: BranchCatalog, table: TableName, contracts: Sequence[Contract]
+def _named(
+    contracts: Sequence[Contract], table: TableName, others: Sequence[TableName]
 ) -> tuple[TableName, ...]:
-    """Published tables whose name a contract mentions; the others need not be loaded."""
+    """Other tables whose name a contract mentions; the rest need not be loaded."""
     texts = "\n".join(c.text for c in contracts)
-    return tuple(t for t in catalog.tables() if t != table and t.name in texts)
+    return tuple(t for t in others if t != table and t.name in texts)
 
 
 def counts_of(report: Report) -> CheckCounts:

@@ -59,7 +59,8 @@ class Watched:
 
 def workflow_id(request: RunRequest) -> str:
     """The same for the same request: asking again while it runs follows it, never doubles it."""
-    own = json.dumps([request.inputs, request.interval, *(["compact"] * request.compact)])
+    kind = ["compact"] * request.compact + ["group"] * bool(request.members)
+    own = json.dumps([request.inputs, request.interval, *kind])
     digest = hashlib.sha256(own.encode()).hexdigest()[:8]
     return f"wap-{request.project}-{request.pipeline}-{digest}"
 
@@ -68,7 +69,7 @@ async def start(client: Client, task_queue: str, watched: Watched) -> WorkflowHa
     """Start the run, or take up the one that runs for the same request."""
     asked_at = datetime.now(UTC)
     handle: WorkflowHandle[Any, Any] = await client.start_workflow(
-        "WriteAuditPublish",
+        "PublishTogether" if watched.request.members else "WriteAuditPublish",
         watched.request,
         id=workflow_id(watched.request),
         task_queue=task_queue,

@@ -181,14 +181,28 @@ def _check_dataset(contract: Contract, table: TableName) -> None:
     Raises:
         ContractError: with the names that would do.
     """
-    wanted = f"{SOURCE}/{'.'.join(table.namespace)}/{table.name}"
-    found = f"{contract.source}/{contract.schema}/{contract.relation}"
-    if found not in {wanted, f"{wanted}__batch", f"{wanted}__published"}:
+    if not is_about(contract, table):
+        wanted = _dataset(table)
         raise ContractError(
-            f"the contract is for dataset {found}, but the pipeline loads {table}",
+            f"the contract is for dataset {dataset_of(contract)}, but the pipeline loads {table}",
             where=contract.path,
             hint=f"write dataset: {wanted} (or {wanted}__batch for the rows that a run adds)",
         )
+
+
+def dataset_of(contract: Contract) -> str:
+    """What a contract says that it is about."""
+    return f"{contract.source}/{contract.schema}/{contract.relation}"
+
+
+def is_about(contract: Contract, table: TableName) -> bool:
+    """Whether a contract checks a table, its batch or what is published of it."""
+    wanted = _dataset(table)
+    return dataset_of(contract) in {wanted, f"{wanted}__batch", f"{wanted}__published"}
+
+
+def _dataset(table: TableName) -> str:
+    return f"{SOURCE}/{'.'.join(table.namespace)}/{table.name}"
 
 
 def check_interval(pipeline: Pipeline, request: RunRequest) -> str | None:

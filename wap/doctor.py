@@ -18,11 +18,12 @@ from wap import attributes, doors, runtime
 from wap.declared import declared
 from wap.engines.base import Engine, Progress
 from wap.errors import WapError
+from wap.groups import check_able, declared_group
 from wap.model import Value
 from wap.project import Project
 from wap.queues import ROLES, is_served
 from wap.sources.base import Counts, Split, SqlStream
-from wap.worker import open_activities
+from wap.worker import open_activities, open_ports
 
 ROWS = 3
 #: How the run id of a probe begins.
@@ -64,6 +65,10 @@ def examine(project: Project, *, fix: bool = False) -> list[Finding]:
     if project.temporal.address is not None:
         findings.append(_try("search attributes", lambda: _attributes(project, fix=fix)))
     findings.append(_try("probe write", lambda: _probe_write(project)))
+    findings += [
+        _try(f"group {name}", lambda name=name: _group(project, name))  # type: ignore[misc]
+        for name in project.groups
+    ]
     return findings
 
 
@@ -89,6 +94,13 @@ def _pipeline(project: Project, name: str) -> str:
     said = declared(project, name)
     version = f", version {said.version}" if said.version else ""
     return f"→ {said.pipeline.table}, {len(said.contracts)} contract(s){version}"
+
+
+def _group(project: Project, name: str) -> str:
+    tables = [one.table for one in declared_group(project, name)]
+    with open_ports(project) as ports:
+        check_able(ports.catalog, name, tables)
+    return f"→ {', '.join(map(str, tables))}, in one step"
 
 
 def _temporal(project: Project) -> str:

@@ -113,8 +113,11 @@ def _fetch_reports(project: Project, watched: Sequence[Watched]) -> None:
     for one in watched:
         if one.result is None or one.result.report is None:
             continue
+        told = [one.result, *one.result.members]
         try:
-            open_home(project).fetch_report(one.result.run_id, project.reports)
+            for run in told:
+                if run.report is not None:
+                    open_home(project).fetch_report(run.run_id, project.reports)
         except (StoreUnavailableError, CatalogError) as exc:
             said = f"the report was not brought here: {exc.what}"
             warnings = (*one.result.warnings, said)

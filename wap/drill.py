@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wap.errors import ConfigError
+from wap.group_steps import GroupSteps
 from wap.steps import Steps
 
 When = Literal["before", "after"]
@@ -43,8 +44,9 @@ def crash_from(env: Mapping[str, str]) -> Callable[[str, When, int], None]:
     if not text:
         return _go_on
     step, _, when = text.partition(":")
-    if step not in Steps.__abstractmethods__ or when not in ("before", "after"):
-        steps = ", ".join(sorted(Steps.__abstractmethods__))
+    known = Steps.__abstractmethods__ | GroupSteps.__abstractmethods__
+    if step not in known or when not in ("before", "after"):
+        steps = ", ".join(sorted(known))
         raise ConfigError(
             f"{VARIABLE}={text!r} names no boundary of a step",
             hint=f"write STEP:before or STEP:after; steps: {steps}",

@@ -120,6 +120,10 @@ class QueryError(WapError):
     """A consumer's query is wrong, or asks for what is not published."""
 
 
+class GroupRefusedError(WapError):
+    """Tables cannot be published together here, or what was published together not taken apart."""
+
+
 class DecisionRefusedError(WapError):
     """A held run cannot be decided so: it is not held, or the waiver does not fit; none is kept."""
 

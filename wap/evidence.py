@@ -8,7 +8,8 @@ audit went by, so that it can be repeated, and the digests of the manifests it w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,8 +17,9 @@ from pyiceberg.io import FileIO
 
 from catalog import storage
 from catalog.base import BranchCatalog, Staging
-from catalog.errors import UnsealedError
+from catalog.errors import CatalogConfigError, UnsealedError
 from catalog.refs import Seal, Snapshot, TableName
+from wap.membership import member_id
 from wap.model import RunFacts, Waiver
 from wap.runs import Books, Member
 from wap.sources.base import Cursor
@@ -25,6 +27,9 @@ from wap.versions import ContractText
 
 #: Key of the seal's note that holds the file's sha256 (``wap.evidence`` in the summary).
 NOTE = "evidence"
+#: Keys of the notes that only the seals of a group's run have: its name, and its tables as JSON.
+GROUP = "group"
+TABLES = "tables"
 
 _CHUNK = 1 << 20
 
@@ -178,14 +183,55 @@ def manifests_of(catalog: BranchCatalog, staging: Staging) -> dict[str, str]:
 
 def seals(catalog: BranchCatalog, table: TableName) -> Iterator[tuple[Snapshot, Seal]]:
     """The seals of main, newest first."""
-    for snapshot in catalog.log(table):
-        if snapshot.is_sealed:
+    yield from seals_in(catalog.log(table))
+
+
+def seals_in(log: Iterable[Snapshot]) -> Iterator[tuple[Snapshot, Seal]]:
+    """The seals by which runs were published, in the order of the log, newest first.
+
+    One that another seal of the same run lies on was never published by itself: the run was audited
+    again where it stood, because another table of its group had moved.
+    """
+    above: Snapshot | None = None
+    for snapshot in log:
+        again = above is not None and above.is_sealed and above.run_id == snapshot.run_id
+        if snapshot.is_sealed and not again:
             yield snapshot, Seal.from_summary(snapshot.summary)
+        above = snapshot
+
+
+def run_of(seal: Seal) -> str:
+    """The run as report and ledger know it: of a group's seal the member's."""
+    if GROUP not in seal.notes:
+        return seal.run_id
+    return member_id(seal.run_id, seal.notes.get("pipeline", ""))
+
+
+def together(seal: Seal) -> frozenset[TableName]:
+    """The tables that were published in one step with the seal's; none: it was by itself.
+
+    Raises:
+        UnsealedError: the seal names them in a way that cannot be read.
+    """
+    if GROUP not in seal.notes:
+        return frozenset()
+    try:
+        named = json.loads(seal.notes.get(TABLES, ""))
+        return frozenset(TableName.parse(name) for name in named)
+    except (ValueError, TypeError, CatalogConfigError) as exc:
+        raise UnsealedError(
+            "the members that a group's seal names cannot be read", where=f"run {seal.run_id}"
+        ) from exc
+
+
+def group_notes(name: str, tables: Iterable[str]) -> dict[str, str]:
+    """What a seal says of the group that it is published with."""
+    return {GROUP: name, TABLES: json.dumps(sorted(tables))}
 
 
 def runs_of(seal: Seal) -> tuple[str, ...]:
     """The runs that a seal publishes: its own, or a union's members."""
-    return seal.members or (seal.run_id,)
+    return seal.members or (run_of(seal),)
 
 
 def waivers(catalog: BranchCatalog, table: TableName) -> Iterator[tuple[Snapshot, Waiver]]:

@@ -22,6 +22,7 @@ from wap.doctor import PROBE
 from wap.errors import WapError
 from wap.history import sealed_facts
 from wap.liveness import AtWork, Liveness
+from wap.membership import owner_of
 from wap.model import Ending, RunRequest, RunResult, Value
 from wap.project import Project
 from wap.steps import RunRef, Undone
@@ -130,12 +131,21 @@ def _tables(catalog: BranchCatalog, names: Sequence[str]) -> list[TableName]:
 
 @dataclass(frozen=True)
 class _Left:
-    """What is known of a run that has left something."""
+    """What is known of a run that has left something.
+
+    Attributes:
+        folders: names of those it has here: its own, or one for each member of a group.
+    """
 
     run_id: str
     tables: frozenset[TableName]
     since: datetime | None
-    is_ours: bool
+    folders: tuple[str, ...]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it was a run of this project."""
+        return bool(self.folders)
 
 
 @dataclass(frozen=True)
@@ -159,19 +169,22 @@ class _Work:
 
     def _left(self) -> list[_Left]:
         states = self.steps.catalog.branches()
-        ours = set(self.steps.home.runs())
+        folders: dict[str, list[str]] = {}
+        for name in self.steps.home.runs():
+            folders.setdefault(owner_of(name), []).append(name)
         found = []
-        for run_id in sorted(ours | {state.branch.run_id for state in states}):
+        for run_id in sorted(folders.keys() | {state.branch.run_id for state in states}):
             own = [s for s in states if s.branch.run_id == run_id]
             tables = {s.table for s in own}
             times = [s.created_at for s in own if s.created_at is not None]
-            folder = self.steps.home.folder(run_id)
-            if folder.has_plan(0):
-                plan = folder.plan(0)
-                tables.add(TableName.parse(plan.pipeline.table))
-                times.append(plan.started_at)
+            for folder in map(self.steps.home.folder, folders.get(run_id, ())):
+                if folder.has_plan(0):
+                    plan = folder.plan(0)
+                    tables.add(TableName.parse(plan.pipeline.table))
+                    times.append(plan.started_at)
             since = max(times, default=None)
-            found.append(_Left(run_id, frozenset(tables), since, run_id in ours))
+            known = tuple(folders.get(run_id, ()))
+            found.append(_Left(run_id, frozenset(tables), since, known))
         return found
 
     def _run(self, left: _Left, at_work: AtWork) -> RunUpkeep:
@@ -228,16 +241,17 @@ class _Work:
                 table: undo_run(self.steps.catalog, left.run_id, table, folder=folder)
                 for table in sorted(left.tables)
             }
-            self._close(left, undone)
+            for name in left.folders or (left.run_id,):
+                self._close(name, undone)
         except (CatalogError, WapError) as exc:
             return "failed", str(exc)
         if any(one.published is not None for one in undone.values()):
             return "published", "main holds its seal; only its folder is cleared"
         return "removed", "; ".join(one.removed for one in undone.values())
 
-    def _close(self, left: _Left, undone: dict[TableName, Undone]) -> None:
+    def _close(self, run_id: str, undone: dict[TableName, Undone]) -> None:
         """Tell report and ledger how the run ended, and remove its folder."""
-        folder = self.steps.home.folder(left.run_id)
+        folder = self.steps.home.folder(run_id)
         if not folder.has_plan(0) or folder.members():
             folder.remove()  # a union is no run of its own to ledger and reports
             return
@@ -246,19 +260,19 @@ class _Work:
             rounds += 1
         pinned = folder.plan(rounds)
         request = RunRequest(project=self.project.id, pipeline=pinned.pipeline.name)
-        run = RunRef(run_id=left.run_id, request=request, round=rounds)
+        run = RunRef(run_id=run_id, request=request, round=rounds)
         result = RunResult(
-            run_id=left.run_id,
+            run_id=run_id,
             pipeline=pinned.pipeline.name,
             table=pinned.pipeline.table,
             ending=Ending.ROLLED_BACK,
             reason="its workflow was ended from outside; undone by `wap maintain`",
         )
-        for table, one in undone.items():
-            if one.published is not None:
-                take_over(self.steps.catalog, left.run_id, table, folder)
-                facts = sealed_facts(self.steps.catalog, table)
-                result = next(f.result for f in facts if f.run_id == left.run_id)
+        table = TableName.parse(pinned.pipeline.table)
+        if table in undone and undone[table].published is not None:
+            take_over(self.steps.catalog, run_id, table, folder)
+            facts = sealed_facts(self.steps.catalog, table)
+            result = next(f.result for f in facts if f.run_id == run_id)
         self.steps.close(run, result)
 
     # --- tables ---------------------------------------------------------------------------------

@@ -103,6 +103,8 @@ class RunRequest(Value):
         data_queue: workers of their own take the steps that move rows (stage, audit).
         indexed: the server knows our search attributes, so that the run may set them.
         compact: nothing is read: small files that are published are written anew as larger ones.
+        members: pipelines that are published together; ``pipeline`` names their group then.
+        contracts: files of the group's own contracts, each about the table of one of its members.
     """
 
     project: str
@@ -113,15 +115,26 @@ class RunRequest(Value):
     data_queue: bool = False
     indexed: bool = False
     compact: bool = False
+    members: tuple[str, ...] = ()
+    contracts: tuple[str, ...] = ()
+
+    def of_member(self, pipeline: str) -> Self:
+        """What one member of the group is asked for."""
+        return self.model_copy(update={"pipeline": pipeline, "members": ()})
 
 
 class StepState(Value):
-    """One step as the progress query shows it; ``seconds`` is None while it runs."""
+    """One step as the progress query shows it; ``seconds`` is None while it runs.
+
+    Attributes:
+        member: the pipeline that it is a step of, in the run of a group; "" elsewhere.
+    """
 
     name: str
     started_at: datetime
     seconds: float | None = None
     failed: bool = False
+    member: str = ""
 
 
 class StepFacts(Value):
@@ -236,6 +249,8 @@ class RunResult(Value):
         incomplete: what could not be undone; a person must look (exit code 4).
         held: what a held run waits for; None: it does not.
         waiver: under which it is published although its audit failed; None: the audit passed.
+        members: what became of each table in the run of a group; ``pipeline`` names the group
+            then, rows and checks are those of all together, and there is no one table.
     """
 
     run_id: str
@@ -254,6 +269,7 @@ class RunResult(Value):
     incomplete: tuple[str, ...] = ()
     held: Held | None = None
     waiver: Waiver | None = None
+    members: tuple[RunResult, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -264,6 +280,7 @@ class RunResult(Value):
             "CatalogConfigError",
             "ConfigError",
             "ContractError",
+            "GroupRefusedError",
             "NotInstalledError",
         ):
             return ExitCode.USAGE

@@ -22,6 +22,7 @@ from wap.settings import (
     AuditSection,
     CatalogSection,
     EngineSection,
+    GroupSection,
     LedgerSection,
     LineageSection,
     MaintainSection,
@@ -147,6 +148,11 @@ class Project:
     def api(self) -> ApiSection:
         """The settings under ``[api]``."""
         return self.settings.api
+
+    @property
+    def groups(self) -> Mapping[str, GroupSection]:
+        """The settings under ``[groups.…]``, by the name of the group."""
+        return self.settings.groups.root
 
     @cached_property
     def registry(self) -> Registry:

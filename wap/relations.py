@@ -16,7 +16,7 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 
 from catalog.base import BranchCatalog, Covered, Scan, Staging
 from catalog.errors import TableNotFoundError
-from catalog.refs import TableName
+from catalog.refs import Branch, TableName
 from checks.base import Relation
 from wap.errors import RelationError
 from wap.field_map import check_names, columns_by_id, duckdb_type, literal, quoted
@@ -106,6 +106,7 @@ def audit_relation(
     temp_directory: Path,
     source: str = "wap",
     neighbours: Sequence[TableName] = (),
+    beside: Sequence[TableName] = (),
     masked: frozenset[str] = frozenset(),
     keys: Sequence[str] = (),
     memory_limit: str = "400MB",
@@ -118,6 +119,8 @@ def audit_relation(
     The candidate is pinned to ``staging.head`` and the published table to ``staging.expected``.
 
     Args:
+        neighbours: other tables, as main shows them.
+        beside: tables staged on the same branch, as they would be after the publish.
         standing: what the published rows' own audit found; left out unless the candidate is the
             published files and the batch's, and nothing else.
 
@@ -133,7 +136,8 @@ def audit_relation(
         staging.table,
         scans,
         source=source,
-        neighbours={other: published_snapshot(catalog, other) for other in neighbours},
+        neighbours=pinned(catalog, staging, neighbours, beside),
+        branch=staging.branch,
         masked=masked,
         keys=tuple(keys),
         at=at,
@@ -177,6 +181,7 @@ def covered_relation(
         scans_of_covered(catalog, covered, published=published),
         source="wap",
         neighbours=neighbours,
+        branch=None,
         masked=masked,
         keys=tuple(keys),
         at=at,
@@ -195,6 +200,7 @@ def _opened(
     *,
     source: str,
     neighbours: Mapping[TableName, int],
+    branch: Branch | None,
     masked: frozenset[str],
     keys: tuple[str, ...],
     at: datetime | None,
@@ -205,7 +211,7 @@ def _opened(
         for name, scan in views.items():
             create_view(con, schema, name, scan)
         for other, snapshot in neighbours.items():
-            scan = catalog.scan(other, snapshot)
+            scan = catalog.scan(other, snapshot, branch)
             create_view(con, ".".join(other.namespace), other.name, scan)
         yield Relation(
             connection=con,
@@ -264,6 +270,23 @@ def scans_of_covered(
     if covered.expected is not None:
         before = catalog.scan(covered.table, covered.expected)
     return {**scans, f"{name}__published": before}
+
+
+def pinned(
+    catalog: BranchCatalog,
+    staging: Staging,
+    neighbours: Sequence[TableName],
+    beside: Sequence[TableName],
+) -> dict[TableName, int]:
+    """Each other table with the snapshot an audit looks at; what is staged beside comes first.
+
+    Raises:
+        TableNotFoundError: a neighbour is not published.
+        BranchNotFoundError: one is not staged on the branch.
+    """
+    staged = {other: catalog.staging(staging.branch, other).head for other in beside}
+    shown = {o: published_snapshot(catalog, o) for o in neighbours if o not in staged}
+    return {**shown, **staged}
 
 
 def published_snapshot(catalog: BranchCatalog, table: TableName) -> int:

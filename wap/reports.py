@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wap.errors import RunNotFoundError
 from wap.homes import open_home
+from wap.membership import member_of, owner_of
 from wap.project import Project
 
 
@@ -22,11 +23,19 @@ def find_report(project: Project, run: str) -> Path:
     here = {p.parent.name for p in reports.glob("*/report.json")}
     every = sorted({*here, *home.reports()})
     exact = [name for name in every if name == run]
-    # A run id is pipeline-date-time-suffix, so names of one pipeline sort by time.
-    latest = [name for name in every if name.rsplit("-", 3)[0] == run]
+    latest = sorted((name for name in every if _pipeline_of(name) == run), key=_when)
     if exact or latest:
         found = (exact or latest)[-1]
         home.fetch_report(found, reports)
         return reports / found
     recent = ", ".join(every[-3:]) or "none yet"
     raise RunNotFoundError(f"no report of {run!r}", where=str(reports), hint=f"latest: {recent}")
+
+
+def _pipeline_of(run_id: str) -> str:
+    """A run id is pipeline-date-time-suffix; a member's has its pipeline behind its group's run."""
+    return member_of(run_id) or run_id.rsplit("-", 3)[0]
+
+
+def _when(run_id: str) -> str:
+    return "-".join(owner_of(run_id).rsplit("-", 3)[1:])

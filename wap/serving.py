@@ -18,9 +18,9 @@ from temporalio.worker import Worker
 
 from catalog.errors import CatalogError
 from wap import builds, health, metrics, worker
-from wap.activities import Activities
 from wap.doors import connect, server_of
 from wap.errors import ConfigError, TemporalUnavailableError
+from wap.group_activities import GroupActivities
 from wap.project import Project
 from wap.queues import DATA, ROLES, queue_of
 from wap.settings import size_in_bytes
@@ -117,7 +117,7 @@ def _said(project: Project, address: str, roles: Sequence[str]) -> str:
     return f"takes work of {project.name} from {address}: {', '.join(roles)}{rows}{build}"
 
 
-def _worker(project: Project, client: Client, activities: Activities, role: str) -> Worker:
+def _worker(project: Project, client: Client, activities: GroupActivities, role: str) -> Worker:
     return worker.make_worker(
         client,
         queue_of(project, role),
@@ -150,7 +150,7 @@ async def _running(
             task.result()
 
 
-async def _begin(project: Project, client: Client, activities: Activities) -> None:
+async def _begin(project: Project, client: Client, activities: GroupActivities) -> None:
     """What a worker tells once: its build, if it is the first, and how fresh the tables are."""
     # With the labels of the workflow's own meter, so that it is one series.
     labels = {

@@ -6,7 +6,15 @@ import base64
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    SecretStr,
+)
 
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B)", re.IGNORECASE)
 _POWERS = "KMGT"
@@ -90,6 +98,7 @@ Bytes = Annotated[int, BeforeValidator(_as_bytes), Field(ge=_LEAST)]
 Size = Annotated[str, AfterValidator(_checked_size)]
 #: May hold a password: never shown in a repr, and never quoted in a message.
 DatabaseUrl = Annotated[str, AfterValidator(_checked_url), Field(repr=False)]
+GroupName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=100)]
 RunsLocation = Annotated[str, AfterValidator(_checked_runs)]
 #: Keys by their id, the one that encrypts first.
 Keys = Annotated[tuple[tuple[str, SecretStr], ...], BeforeValidator(_as_keys)]
@@ -278,6 +287,26 @@ class MaintainSection(Section):
     """So long after its workflow was over, a run that left its branch is undone."""
 
 
+class GroupSection(Section):
+    """Tables that are published together, all or none."""
+
+    pipelines: tuple[str, ...] = Field(min_length=1)
+    """The pipelines that load them."""
+    contracts: tuple[str, ...] = ()
+    """Contract files that are checked only when the group is published, beside each pipeline's."""
+
+
+class GroupsSection(RootModel[dict[GroupName, GroupSection]]):
+    """The groups by their names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @classmethod
+    def written_keys(cls) -> list[str]:
+        """None: what groups there are is the project's own affair."""
+        return []
+
+
 class Settings(Section):
     """All of ``wap.toml``; an empty file is a valid one."""
 
@@ -295,3 +324,4 @@ class Settings(Section):
     spark: SparkSection = SparkSection()
     audit: AuditSection = AuditSection()
     maintain: MaintainSection = MaintainSection()
+    groups: GroupsSection = GroupsSection({})

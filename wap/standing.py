@@ -57,7 +57,7 @@ def standing_of(
         report = Report.from_json(proof.report, digest=seal.report_digest)
     except (UnsealedError, ReportError):
         return Standing()  # nothing is proved by it, so every row is looked at
-    return Standing(seal.run_id, _results(report, seal, staging, contracts))
+    return Standing(evidence.run_of(seal), _results(report, seal, staging, contracts))
 
 
 def _results(
@@ -65,7 +65,7 @@ def _results(
 ) -> Mapping[str, CheckResult]:
     same = {c.path: c.digest for c in contracts} == {c.path: c.digest for c in report.contracts}
     columns = dict(report.columns) == column_texts(staging.schema)
-    about_it = report.snapshot_id == seal.audited and report.run_id == seal.run_id
+    about_it = report.snapshot_id == seal.audited and report.run_id == evidence.run_of(seal)
     if not (report.passed and same and columns and about_it):
         return {}
     return {r.name: r for r in report.results}

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 
 from temporalio import activity
 
+from wap.membership import owner_of
 from wap.model import (
     CheckCounts,
     FailedCheck,
@@ -18,17 +19,37 @@ from wap.model import (
 from wap.turns import Ticket
 
 
+class Group(Value):
+    """What a run is a member of.
+
+    Attributes:
+        name: the group's.
+        tables: those that are published in one step, the member's own among them.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+
+
 class RunRef(Value):
     """Which run, and which round of it; the first argument of every step.
 
     Attributes:
         run_id: names the run everywhere: branch, data files, seal, report, ledger.
         round: 0; one more whenever main moved and the batch had to be planned anew.
+        group: what it is published with; None: it is published by itself. Of a member
+            ``run_id`` names report and ledger, and :attr:`owner` the rest.
     """
 
     run_id: str
     request: RunRequest
     round: int = 0
+    group: Group | None = None
+
+    @property
+    def owner(self) -> str:
+        """The run that branch, data files and seal are named by: of a member its group's."""
+        return owner_of(self.run_id)
 
 
 class Resolved(Value):

@@ -38,6 +38,8 @@ HINTS = {
     "`wap rollback` and load again",
     "ledger": "the ledger was changed; remove the run's rows there, then `wap rebuild-ledger`",
     "ledger-missing": "`wap rebuild-ledger` puts it back from the evidence",
+    "group": "readers see half of what was published together; "
+    "`wap rollback --group RUN` takes the rest back, or load the table again",
     "report-file": "the file was changed after the run; the evidence holds the report as sealed",
 }
 
@@ -65,6 +67,8 @@ class SealProof(Value):
     Attributes:
         proved: nothing was found against it.
         ledger: whether the ledger tells the same: ``equal``, ``differs`` or ``missing``.
+        group: the group whose run published it; None: it was published by itself.
+        members: the tables that were published in one step, its own among them.
     """
 
     snapshot: int
@@ -76,6 +80,8 @@ class SealProof(Value):
     evidence_digest: str
     proved: bool
     ledger: str
+    group: str | None = None
+    members: tuple[str, ...] = ()
 
 
 class Waived(Value):
@@ -147,8 +153,26 @@ def verify(
                 "no such published table", where=str(table),
                 hint=f"published: {', '.join(map(str, known)) or 'none yet'}",
             )  # fmt: skip
-    found = [_Table(catalog, records, table) for table in tables or known]
+    runs = Shown(catalog)
+    found = [_Table(catalog, records, table, runs) for table in tables or known]
     return [one.prove(told) for one in found]
+
+
+@dataclass
+class Shown:
+    """Which runs main of a table shows, each table looked at once."""
+
+    catalog: BranchCatalog
+    known: dict[TableName, frozenset[str] | None] = field(default_factory=dict)
+
+    def shows(self, table: TableName, run: str) -> bool:
+        """Whether main shows the run's seal, or is too short to tell."""
+        if table not in self.known:
+            log = self.catalog.log(table)
+            runs = frozenset(s.run_id for s in log if s.is_sealed and s.run_id is not None)
+            self.known[table] = None if log and is_cut(log) else runs
+        shown = self.known[table]
+        return shown is None or run in shown
 
 
 @dataclass
@@ -158,6 +182,7 @@ class _Table:
     catalog: BranchCatalog
     records: Records
     name: TableName
+    runs: Shown
     unsealed: list[Unsealed] = field(default_factory=list)
     notes: list[Unsealed] = field(default_factory=list)
     made_of: dict[int, frozenset[str] | None] = field(default_factory=dict)
@@ -166,7 +191,7 @@ class _Table:
         log, published = self.catalog.log(self.name), self.catalog.published(self.name)
         gaps = {gap.snapshot.id: gap for gap in self.catalog.gaps(self.name)}
         self.unsealed += [_unsealed(g.snapshot, g.kind, g.reason) for g in gaps.values()]
-        seals = [(s, Seal.from_summary(s.summary)) for s in log if s.is_sealed]
+        seals = list(evidence.seals_in(log))
         proofs = []
         for number, (snapshot, seal) in enumerate(seals, 1):
             if published is not None:
@@ -198,8 +223,8 @@ class _Table:
     def _seal(
         self, snapshot: Snapshot, seal: Seal, published: Published, *, whole: bool
     ) -> SealProof:
-        before = len(self.unsealed)
-        ledger = "missing"
+        before, run_id = len(self.unsealed), evidence.run_of(seal)
+        ledger, members = "missing", self._members(snapshot, seal)
         try:
             proof = evidence.read(published.io, published.location, seal)
         except UnsealedError as exc:
@@ -214,7 +239,7 @@ class _Table:
                     self._file(snapshot, seal, run)
         return SealProof(
             snapshot=snapshot.id,
-            run_id=seal.run_id,
+            run_id=run_id,
             audited=seal.audited,
             published_at=snapshot.committed_at,
             report_digest=seal.report_digest,
@@ -222,7 +247,22 @@ class _Table:
             evidence_digest=seal.notes.get(evidence.NOTE, ""),
             proved=whole and len(self.unsealed) == before,
             ledger=ledger,
+            group=seal.notes.get(evidence.GROUP),
+            members=members,
         )
+
+    def _members(self, snapshot: Snapshot, seal: Seal) -> tuple[str, ...]:
+        """The tables published with it; a note for each whose main does not show the run now."""
+        try:
+            together = sorted(evidence.together(seal))
+        except UnsealedError as exc:
+            self.unsealed.append(_unsealed(snapshot, "seal", exc.what))
+            return ()
+        for table in together:
+            if not self.runs.shows(table, seal.run_id):
+                reason = f"main of {table} does not show the group's run {seal.run_id}"
+                self.notes.append(_unsealed(snapshot, "group", reason))
+        return tuple(map(str, together))
 
     def _report(self, snapshot: Snapshot, seal: Seal, proof: Evidence) -> Report | None:
         """The evidence's report, when it is the one that the seal tells of."""
@@ -298,8 +338,8 @@ def _differences(seal: Seal, proof: Evidence, report: Report, table: str) -> Ite
     facts, members = proof.facts, tuple(m.run_id for m in proof.members)
     pairs = [
         ("runs of the union", seal.members, members),
-        ("run", seal.run_id, facts.run_id),
-        ("run", seal.run_id, report.run_id),
+        ("run", evidence.run_of(seal), facts.run_id),
+        ("run", evidence.run_of(seal), report.run_id),
         ("table", table, report.table),
         ("audited snapshot", seal.audited, report.snapshot_id),
         ("report", seal.report_digest, report.digest),

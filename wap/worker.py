@@ -18,12 +18,14 @@ from catalog.base import BranchCatalog
 from catalog.file_io import prove_warehouse
 from checks.base import Auditor
 from checks.soda import SodaAuditor
-from wap.activities import Activities, SparkPorts
+from wap.activities import SparkPorts
 from wap.attempts import AttemptInterceptor
 from wap.builds import build_of, deployment_of
 from wap.drill import crash_from
 from wap.engines.arrow import ArrowEngine
 from wap.engines.spark import SparkEngine
+from wap.group_activities import GroupActivities
+from wap.group_workflow import PublishTogether
 from wap.homes import open_home
 from wap.keeper import TableKeeper
 from wap.ledger import open_ledger
@@ -68,7 +70,7 @@ def auditor_of(project: Project) -> Auditor:
 
 
 @contextmanager
-def open_activities(project: Project) -> Iterator[Activities]:
+def open_activities(project: Project) -> Iterator[GroupActivities]:
     """The steps of a project over its configured adapters."""
     with open_ports(project) as ports, _spark(project) as spark:
         if project.catalog.kind != "rest":  # a server may hand out keys table by table
@@ -76,7 +78,7 @@ def open_activities(project: Project) -> Iterator[Activities]:
         arrow = ArrowEngine(
             memory_budget=project.engine.memory, temp_directory=project.state / "tmp"
         )
-        yield Activities(
+        yield GroupActivities(
             project=project,
             catalog=ports.catalog,
             ledger=ports.ledger,
@@ -104,7 +106,7 @@ def _spark(project: Project) -> Iterator[Spark]:
 def make_worker(
     client: Client,
     queue: str,
-    activities: Activities,
+    activities: GroupActivities,
     *,
     slots: int = PARALLEL_STEPS,
     graceful_seconds: float = GRACEFUL_SECONDS,
@@ -123,7 +125,7 @@ def make_worker(
         client,
         task_queue=queue,
         identity=identity,
-        workflows=[WriteAuditPublish, TableKeeper],
+        workflows=[WriteAuditPublish, TableKeeper, PublishTogether],
         activities=activities.all(),
         activity_executor=ThreadPoolExecutor(slots, "wap-step"),
         max_concurrent_activities=slots,
@@ -139,7 +141,7 @@ def make_worker(
     )
 
 
-def warm(activities: Activities) -> None:
+def warm(activities: GroupActivities) -> None:
     """Import and open now what the first run would otherwise wait for."""
     activities.auditor.warm()
     activities.catalog.tables()

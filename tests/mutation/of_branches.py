@@ -174,7 +174,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _rollback(
         "main that has moved",
-        "if main.snapshot_id != expected:",
+        "if main.snapshot_id != move.expected:",
         "if False:",
         "test_rollback_refuses_when_main_has_moved[sqlite]",
     ),

@@ -340,8 +340,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _activities(
         "a pipeline that changed during the run",
-        "said = said_first(folder) or declared(self.project, run.request.pipeline)",
-        "said = declared(self.project, run.request.pipeline)",
+        "said = said_first(folder) or with_contracts(",
+        "said = with_contracts(",
         "test_a_later_round_keeps_to_what_the_run_was_declared_by",
     ),
     _activities(
@@ -370,8 +370,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _activities(
         "a seal without the evidence's digest",
-        'notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest},',
-        'notes={"pipeline": pinned.pipeline.name},',
+        'notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest, **group},',
+        'notes={"pipeline": pinned.pipeline.name, **group},',
         "test_what_is_published_carries_its_evidence",
     ),
     _activities(

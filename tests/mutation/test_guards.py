@@ -23,6 +23,7 @@ from tests.mutation import (
     of_branches,
     of_checks,
     of_contracts,
+    of_groups,
     of_keyed,
     of_maintenance,
     of_nessie,
@@ -50,6 +51,7 @@ GUARDS = (
     *of_provenance.GUARDS,
     *of_keyed.GUARDS,
     *of_unions.GUARDS,
+    *of_groups.GUARDS,
 )
 
 #: A broken guard must be missed by an assertion. These say that the mutant itself is nonsense.

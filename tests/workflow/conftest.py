@@ -15,7 +15,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from tests.workflow.group_world import GroupWorld
 from tests.workflow.world import World
+from wap.group_workflow import PublishTogether
 from wap.keeper import TableKeeper
 from wap.model import Progress, RunRequest, RunResult
 from wap.runtime import binary
@@ -40,7 +42,12 @@ async def _environment() -> WorkflowEnvironment:
 
 
 async def _run_saga(
-    env: WorkflowEnvironment, world: World, drive: Drive | None, cached: int, *, skips: bool
+    env: WorkflowEnvironment,
+    world: World | GroupWorld,
+    drive: Drive | None,
+    cached: int,
+    *,
+    skips: bool,
 ) -> tuple[RunResult, BaseException | None]:
     """Run one saga to its end: its result as the query tells it, and the workflow's failure."""
     queue = uuid.uuid4().hex
@@ -48,15 +55,19 @@ async def _run_saga(
         async with Worker(
             env.client,
             task_queue=queue,
-            workflows=[WriteAuditPublish, TableKeeper],
+            workflows=[WriteAuditPublish, TableKeeper, PublishTogether],
             activities=world.all(),
             activity_executor=threads,
             max_cached_workflows=cached,
         ):
-            request = RunRequest(project="p", pipeline="flights", heartbeat_seconds=30)
+            name, members = (
+                ("nyc", world.names) if isinstance(world, GroupWorld) else ("flights", ())
+            )
+            request = RunRequest(project="p", pipeline=name, members=members, heartbeat_seconds=30)
+            workflow = PublishTogether if members else WriteAuditPublish
             with contextlib.nullcontext() if skips else env.with_time_skipping_disabled():
-                handle = await env.client.start_workflow(
-                    WriteAuditPublish.run, request, id=f"wap-{queue}", task_queue=queue
+                handle: WorkflowHandle[Any, Any] = await env.client.start_workflow(
+                    workflow.__name__, request, id=f"wap-{queue}", task_queue=queue
                 )
             if drive is not None:
                 await drive(handle)
@@ -90,7 +101,11 @@ def environment(temporal_loop: asyncio.AbstractEventLoop) -> Iterator[WorkflowEn
 @pytest.fixture
 def saga(environment: WorkflowEnvironment, temporal_loop: asyncio.AbstractEventLoop) -> Saga:
     def run(
-        world: World, drive: Drive | None = None, *, cached: int = 100, skips: bool = True
+        world: World | GroupWorld,
+        drive: Drive | None = None,
+        *,
+        cached: int = 100,
+        skips: bool = True,
     ) -> tuple[RunResult, BaseException | None]:
         work = _run_saga(environment, world, drive, cached, skips=skips)
         return asyncio.run_coroutine_threadsafe(work, temporal_loop).result()

@@ -22,9 +22,11 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from tests.workflow.group_world import GROUP, GroupWorld, moved_once
 from tests.workflow.people import held, refusal, waiver
 from tests.workflow.world import World
 from wap import attributes
+from wap.group_workflow import PublishTogether
 from wap.keeper import TableKeeper
 from wap.model import RunRequest
 from wap.runtime import binary
@@ -39,7 +41,7 @@ IDENTITY = "recorder"
 class Scene:
     """One run: its world, what happens meanwhile, and how it was asked for."""
 
-    world: World
+    world: World | GroupWorld
     drive: Callable[[WorkflowHandle[Any, Any]], Awaitable[None]] | None = None
     asked: dict[str, Any] = field(default_factory=dict)
 
@@ -112,6 +114,14 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "held_and_late": lambda: Scene(_bad(0.2)),
     "held_and_rebased": lambda: _decided(_bad(), "approve", main=7),
     "held_again": lambda: _decided(_bad(), "approve", main=7, failing={"c.yml:b": 1}),
+    "group_published": lambda: Scene(GroupWorld()),
+    "group_rejected": lambda: Scene(GroupWorld(bad=frozenset({"planes"}))),
+    "group_rolled_back": lambda: Scene(
+        GroupWorld(faults={"seal weather": [("after", "EngineError", 1)]})
+    ),
+    "group_rebased": lambda: Scene(
+        moved_once(GroupWorld(redone={"weather"}, done_meanwhile={"flights"}), *GROUP)
+    ),
     "in_a_cluster": lambda: Scene(World(), asked={"indexed": True, "data_queue": True}),
 }
 
@@ -125,19 +135,21 @@ def _without_traces(value: Any) -> Any:
 
 async def _record(client: Client, name: str, scene: Scene) -> None:
     queue = uuid.uuid4().hex
-    request = RunRequest(project="p", pipeline="flights", **scene.asked)
+    workflow = PublishTogether if isinstance(scene.world, GroupWorld) else WriteAuditPublish
+    members = scene.world.names if isinstance(scene.world, GroupWorld) else ()
+    request = RunRequest(project="p", pipeline="flights", members=members, **scene.asked)
     with ThreadPoolExecutor(4) as threads:
         workers = [
             Worker(
                 client, task_queue=queue_,
-                workflows=[WriteAuditPublish, TableKeeper] if first else [],
+                workflows=[workflow, TableKeeper] if first else [],
                 activities=scene.world.all(), activity_executor=threads, identity=IDENTITY,
             )
             for first, queue_ in ((True, queue), (False, f"{queue}-data"))
         ]  # fmt: skip
         async with workers[0], workers[1]:
-            handle = await client.start_workflow(
-                WriteAuditPublish.run, request, id=f"wap-{name}", task_queue=queue
+            handle: WorkflowHandle[Any, Any] = await client.start_workflow(
+                workflow.__name__, request, id=f"wap-{name}", task_queue=queue
             )
             if scene.drive is not None:
                 await scene.drive(handle)

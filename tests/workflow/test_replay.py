@@ -10,13 +10,16 @@ from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from tests.workflow.record import FOLDER, IDENTITY, SCENES
+from wap.group_workflow import PublishTogether
 from wap.workflow import WriteAuditPublish
 
 SAVED = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def replay(text: str) -> None:
-    replayer = Replayer(workflows=[WriteAuditPublish], data_converter=pydantic_data_converter)
+    replayer = Replayer(
+        workflows=[WriteAuditPublish, PublishTogether], data_converter=pydantic_data_converter
+    )
     asyncio.run(replayer.replay_workflow(WorkflowHistory.from_json("wap-saved", text)))
 
 

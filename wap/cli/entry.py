@@ -19,6 +19,7 @@ from wap.cli.run import run
 from wap.errors import (
     ConfigError,
     DecisionRefusedError,
+    GroupRefusedError,
     NotRepeatableError,
     QueryError,
     RunNotFoundError,
@@ -76,8 +77,8 @@ def _call(door: Callable[..., object]) -> int:
     except SystemExit as exc:
         return _told(exc)
     except (
-        CatalogConfigError, ConfigError, ContractError, DecisionRefusedError, NotInstalledError,
-        NotRepeatableError,
+        CatalogConfigError, ConfigError, ContractError, DecisionRefusedError, GroupRefusedError,
+        NotInstalledError, NotRepeatableError,
         QueryError, RunNotFoundError,
     ) as exc:  # fmt: skip
         complain(exc)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from wap.cli.app import JsonOption, ProjectOption, app, console, messages, open_project
 from wap.cli.live import print_json
+from wap.errors import ConfigError
 from wap.model import ExitCode
 
 
@@ -60,28 +61,48 @@ def doctor(
 
 @app.command()
 def rollback(
-    table: Annotated[str, typer.Argument(help="namespace.table")],
+    table: Annotated[str | None, typer.Argument(help="namespace.table")] = None,
     to: Annotated[
         int | None, typer.Option(help="A sealed snapshot; the one before by default.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="A group's run: all of its tables go back together.")
     ] = None,
     project: ProjectOption = Path(),
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Move main back to an earlier sealed snapshot; consumers see that one at once."""
-    from wap.history import roll_back, rollback_target  # noqa: PLC0415 - see above
+    from wap.rolling_back import (  # noqa: PLC0415 - see above
+        group_targets,
+        roll_back,
+        rollback_target,
+    )
     from wap.worker import open_ports  # noqa: PLC0415 - see above
 
-    with open_ports(open_project(project)) as ports:
-        target = rollback_target(ports.catalog, table, to)
-        messages.print(
-            f"{table}: main {target.expected} → {target.to} "
-            f"(published {target.published_at:%Y-%m-%d %H:%M} by {target.run_id})",
-            markup=False,
+    if (table is None) == (group is None) or (group is not None and to is not None):
+        raise ConfigError(
+            "name the table to move back, or give --group",
+            hint="wap rollback TABLE [--to SNAPSHOT], or: wap rollback --group RUN",
         )
+    with open_ports(open_project(project)) as ports:
+        catalog = ports.catalog
+        targets = (
+            group_targets(catalog, group)
+            if group is not None
+            else [rollback_target(catalog, str(table), to)]
+        )
+        for target in targets:
+            messages.print(
+                f"{target.table}: main {target.expected} → {target.to} "
+                f"(published {target.published_at:%Y-%m-%d %H:%M} by {target.run_id})",
+                markup=False,
+            )
         if not yes:
-            typer.confirm("Consumers will see that snapshot at once. Go on?", abort=True, err=True)
-        snapshot = roll_back(ports.catalog, target)
-    console.print(f"main of {table} is at {snapshot.id}", markup=False)
+            asked = "Consumers will see that snapshot at once. Go on?"
+            typer.confirm(asked, abort=True, err=True)
+        snapshots = roll_back(catalog, targets)
+    for snapshot in snapshots:
+        console.print(f"main of {snapshot.table} is at {snapshot.id}", markup=False)
 
 
 @app.command("rebuild-ledger")

@@ -28,6 +28,9 @@ _LABELS = {
     "hold": "hold for a person",
     "seal": "seal the evidence",
     "publish": "publish",
+    "check_group": "ask the catalog for one step",
+    "publish_group": "publish together",
+    "close_group": "sum up",
     "rebase": "rebase on moved main",
     "enlist": "queue for the table",
     "drop_branch": "roll back",
@@ -87,7 +90,7 @@ class LiveRuns:
             if step.seconds is not None and (name, number) not in self._told:
                 self._told.add((name, number))
                 mark = "failed" if step.failed else "done"
-                label = _LABELS.get(step.name, step.name)
+                label = _label(step)
                 self._console.print(Text(f"{name}: {label} {mark} in {step.seconds:.2f} s"))
 
 
@@ -114,12 +117,17 @@ def _picture(run: Watched) -> RenderableType:
 
 
 def _row(run: Watched, step: StepState) -> tuple[RenderableType, ...]:
-    label = Text(_LABELS.get(step.name, step.name))
+    label = Text(_label(step))
     if step.seconds is None:
         elapsed = (datetime.now(UTC) - step.started_at).total_seconds()
         return Spinner("dots"), label, Text(f"{max(elapsed, 0):.1f} s"), Text(_numbers(run))
     mark = Text("✘", "red") if step.failed else Text("✔", "green")
     return mark, label, Text(f"{step.seconds:.2f} s"), Text("")
+
+
+def _label(step: StepState) -> str:
+    said = _LABELS.get(step.name, step.name)
+    return f"{step.member}: {said}" if step.member else said
 
 
 def _numbers(run: Watched) -> str:
@@ -138,10 +146,10 @@ def _numbers(run: Watched) -> str:
 
 def print_result(console: Console, result: RunResult, root: Path) -> None:
     """The verdict and what a person needs next."""
-    text, style = _VERDICTS[result.ending]
-    if result.nothing_new:
-        text = "✔ NOTHING NEW TO PUBLISH"
-    console.print(Text.assemble((text, style), "   ", (result.table or result.pipeline, "bold")))
+    if result.members:
+        print_group(console, result, root)
+        return
+    console.print(Text.assemble(_verdict(result), "   ", (result.table or result.pipeline, "bold")))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column()
@@ -162,6 +170,44 @@ def print_result(console: Console, result: RunResult, root: Path) -> None:
         grid.add_row("waived", Text(waiver_line(result.waiver), "magenta"))
     for warning in result.warnings:
         grid.add_row("warning", Text(warning, "yellow"))
+    for left in result.incomplete:
+        grid.add_row("left behind", Text(left, "bold red"))
+    grid.add_row("took", Text(f"{result.seconds:.2f} s"))
+    grid.add_row("next", Text(_next(result, root)))
+    console.print(grid)
+
+
+def _verdict(result: RunResult) -> tuple[str, str]:
+    text, style = _VERDICTS[result.ending]
+    return ("✔ NOTHING NEW TO PUBLISH" if result.nothing_new else text), style
+
+
+def print_group(console: Console, result: RunResult, root: Path) -> None:
+    """The verdict on all tables of a group, and what became of each."""
+    console.print(Text.assemble(_verdict(result), "   ", (f"group {result.pipeline}", "bold")))
+    tables = Table.grid(padding=(0, 2))
+    for one in result.members:
+        tables.add_row(
+            Text(one.table or one.pipeline, "bold"),
+            Text("nothing new" if one.nothing_new else f"{_checks(one)}"),
+            Text(_move(one)),
+            Text("" if one.nothing_new else _rows(one)),
+        )
+        # A group's own reason stands below, once.
+        tables.add_row(Text(""), Text(one.run_id, "dim"))
+    console.print(tables)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column()
+    grid.add_row("run", Text(result.run_id))
+    if result.reason:
+        grid.add_row("reason", Text(result.reason))
+    if result.report:
+        grid.add_row("report", Text(str(_shown(root / result.report))))
+    for one in (result, *result.members):
+        for warning in one.warnings:
+            said = f"{one.table}: {warning}" if one.table else warning
+            grid.add_row("warning", Text(said, "yellow"))
     for left in result.incomplete:
         grid.add_row("left behind", Text(left, "bold red"))
     grid.add_row("took", Text(f"{result.seconds:.2f} s"))
@@ -213,7 +259,8 @@ def _next(result: RunResult, root: Path) -> str:
         return "open the report: it shows each failed check with sample rows; then run again"
     if result.ending is Ending.ROLLED_BACK:
         return "mend what the reason names, then run again; nothing of this run is left"
-    return f'wap query "from {result.table} limit 5"{project}'
+    table = next((one.table for one in result.members), result.table)
+    return f'wap query "from {table} limit 5"{project}'
 
 
 def _shown(path: Path) -> Path:
@@ -222,7 +269,9 @@ def _shown(path: Path) -> Path:
 
 
 def result_json(result: RunResult) -> dict[str, object]:
-    """The documented JSON of one run (docs/json.md)."""
+    """The documented JSON of one run, or of a group's (docs/json.md)."""
+    if result.members:
+        return _group_json(result)
     return {
         "run_id": result.run_id,
         "pipeline": result.pipeline,
@@ -236,6 +285,21 @@ def result_json(result: RunResult) -> dict[str, object]:
         "report": result.report,
         "held": _held_json(result.held) if result.held else None,
         "waiver": result.waiver.model_dump(mode="json") if result.waiver else None,
+        "warnings": list(result.warnings),
+        "incomplete": list(result.incomplete),
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def _group_json(result: RunResult) -> dict[str, object]:
+    return {
+        "run_id": result.run_id,
+        "group": result.pipeline,
+        "ending": result.ending.value,
+        "nothing_new": result.nothing_new,
+        "reason": result.reason,
+        "report": result.report,
+        "members": [result_json(one) for one in result.members],
         "warnings": list(result.warnings),
         "incomplete": list(result.incomplete),
         "seconds": round(result.seconds, 3),

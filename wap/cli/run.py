@@ -12,6 +12,7 @@ from wap.cli.live import LiveRuns, print_json, print_result, result_json
 from wap.declared import check_interval, declared
 from wap.doors import run_requests
 from wap.errors import ConfigError
+from wap.groups import request_of
 from wap.model import ExitCode, RunRequest
 from wap.paths import is_url, without_password
 from wap.project import Project
@@ -25,6 +26,10 @@ def run(
     ] = None,
     project: ProjectOption = Path(),
     every: Annotated[bool, typer.Option("--all", help="Every pipeline of the project.")] = False,
+    group: Annotated[
+        str | None,
+        typer.Option(help="A group of wap.toml: its tables are published together, all or none."),
+    ] = None,
     source: Annotated[
         list[str] | None,
         typer.Option("--source", help="Read these files in place of the pipeline's own source."),
@@ -39,7 +44,15 @@ def run(
 ) -> None:
     """Stage, audit and publish: main moves to exactly what was audited, or nothing changes."""
     opened = open_project(project)
-    requests = _requests(opened, pipelines or [], every, source or [], start, end)
+    if group is not None:
+        if pipelines or every or source or start or end:
+            raise ConfigError(
+                "--group goes with no pipeline, --all, --source, --start or --end",
+                hint="its pipelines are those of [groups] in wap.toml, each reads its own source",
+            )
+        requests = [request_of(opened, group)]
+    else:
+        requests = _requests(opened, pipelines or [], every, source or [], start, end)
     do_runs(opened, requests, as_json=as_json)
 
 

@@ -12,7 +12,7 @@ from catalog.refs import TableName
 from checks.base import Relation
 from checks.spark import SparkConnection
 from wap.errors import EngineUnavailableError, RelationError
-from wap.relations import check_readable, connect, published_snapshot, scans_of
+from wap.relations import check_readable, connect, pinned, scans_of
 from wap.spark.scratch import CATALOG, delete_leftovers, scratch, session_conf
 from wap.spark.session import Spark, translated
 from wap.spark.types import spark_schema
@@ -28,6 +28,7 @@ def spark_relation(
     spark: Spark,
     temp_directory: Path,
     neighbours: Sequence[TableName] = (),
+    beside: Sequence[TableName] = (),
     masked: frozenset[str] = frozenset(),
     keys: Sequence[str] = (),
     memory_limit: str = "400MB",
@@ -49,12 +50,12 @@ def spark_relation(
     table, own = staging.table, scans_of(catalog, staging)
     # The schema of a contract is one word to DuckDB, so it is one to Spark.
     named = {(".".join(table.namespace), name): scan for name, scan in own.items()}
-    pinned = {other: published_snapshot(catalog, other) for other in neighbours}
-    for other, snapshot in pinned.items():
+    others = pinned(catalog, staging, neighbours, beside)
+    for other, snapshot in others.items():
         name = (".".join(other.namespace), other.name)
         if name in named:
             raise RelationError(f"a table {other.name} already exists here", where=str(other))
-        named[name] = catalog.scan(other, snapshot)
+        named[name] = catalog.scan(other, snapshot, staging.branch)
     with connect(temp_directory=temp_directory, memory_limit=memory_limit) as con:
         for name, scan in named.items():
             spark_schema(scan.schema)
@@ -78,7 +79,7 @@ def spark_relation(
             rows={name: scan.rows for name, scan in own.items()},
             masked=masked,
             keys=tuple(keys),
-            neighbours={str(other): snapshot for other, snapshot in pinned.items()},
+            neighbours={str(other): snapshot for other, snapshot in others.items()},
             at=at,
         )
         # Whoever audited took it for an error of a check, which would be a verdict.

@@ -1,0 +1,99 @@
+"""Guards of groups: what was audited together is published together, and goes back together."""
+
+from __future__ import annotations
+
+from tests.mutation.guard import Guard, guards_of
+
+_SAGA = "tests/workflow/test_group.py"
+_STEPS = "tests/unit/wap/test_group_steps.py"
+_workflow = guards_of("wap/group_workflow.py", _SAGA)
+_together = guards_of("wap/group_activities.py", _STEPS)
+_activities = guards_of("wap/activities.py", _STEPS)
+_groups = guards_of("wap/groups.py", "tests/unit/wap/test_groups.py")
+_evidence = guards_of("wap/evidence.py", _STEPS)
+_relations = guards_of("wap/relations.py", _STEPS)
+_back = guards_of("wap/rolling_back.py", "tests/behaviors/test_rolling_back.py")
+_rollback = guards_of("catalog/rollback.py", "tests/behaviors/test_catalog_groups.py")
+
+_UNDO = 'self._saga.undo_with(f"drop_branch {member.name}", lambda: self._drop_branch(member))'
+
+GUARDS: tuple[Guard, ...] = (
+    _workflow(
+        "a group of which one table's audit failed",
+        "if any(member.reason for member in self._members):",
+        "if False:",
+        "test_one_failed_audit_rejects_all_and_every_table_was_audited",
+    ),
+    _workflow(
+        "a table whose branch nobody would remove",
+        _UNDO,
+        "pass",
+        "test_error_in_a_step_is_rolled_back_in_every_table[open_branch planes-after]",
+    ),
+    _workflow(
+        "a group that was published and says that it was rolled back",
+        "if any(member.published for member in self._members):",
+        "if False:",
+        "test_publish_that_took_effect_but_never_answered_is_published",
+    ),
+    _together(
+        "heads whose audits saw something else of each other",
+        "if published.get(table, seen) != seen:",
+        "if False:",
+        "test_heads_that_were_not_audited_beside_each_other_are_not_published",
+    ),
+    _together(
+        "an input that another run published before the branch was opened",
+        "            self._refuse_done(member.run)\n",
+        "            pass\n",
+        "test_an_input_that_was_published_before_the_branch_was_opened_keeps_all_back",
+    ),
+    _activities(
+        "a check that looks at main in place of what is published with it",
+        "beside=tuple(map(TableName.parse, run.group.tables)) if run.group else (),",
+        "beside=(),",
+        "test_the_other_table_is_looked_at_as_it_would_be",
+    ),
+    _relations(
+        "main in place of what is staged beside",
+        "return {**shown, **staged}",
+        "return {**shown, **{o: published_snapshot(catalog, o) for o in staged}}",
+        "test_the_other_table_is_looked_at_as_it_would_be",
+    ),
+    _evidence(
+        "a seal that was never published by itself",
+        "if snapshot.is_sealed and not again:",
+        "if snapshot.is_sealed:",
+        "test_heads_that_were_not_audited_beside_each_other_are_not_published",
+    ),
+    _groups(
+        "a group on a catalog that cannot",
+        "if not able.atomic_groups:",
+        "if False:",
+        "test_a_catalog_without_groups_is_told_before_anything_is_staged",
+    ),
+    _groups(
+        "a pipeline that is held, in a group",
+        "if member.pipeline.hold_seconds is not None:",
+        "if False:",
+        "test_a_pipeline_that_is_held_goes_by_itself",
+    ),
+    _back(
+        "one table of a group, taken back alone",
+        "            if left:\n",
+        "            if False:\n",
+        "test_one_table_of_a_group_does_not_go_back_alone",
+    ),
+    _rollback(
+        "several tables where the catalog cannot move them in one step",
+        "if len(wanted) > 1 and not atomic_groups:",
+        "if False:",
+        "test_several_tables_go_back_in_one_step_or_are_refused[portable]",
+    ),
+    _rollback(
+        "one table twice",
+        "if len({move.table for move in wanted}) != len(wanted):",
+        "if False:",
+        "test_one_table_twice_is_refused[sqlite]",
+    ),
+)

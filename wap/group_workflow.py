@@ -1,0 +1,435 @@
+"""The saga ``PublishTogether``: several pipelines' tables staged, audited and published as one."""
+
+# No ``from __future__ import annotations``: Temporal reads the types of arguments at run time.
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from wap import attributes, failures, metrics
+    from wap.calling import call
+    from wap.group_steps import GroupSteps, Ready
+    from wap.membership import member_id
+    from wap.model import (
+        CheckCounts,
+        Ending,
+        Progress,
+        Rows,
+        RunRequest,
+        RunResult,
+        SnapshotMove,
+        StepState,
+    )
+    from wap.saga import Saga, uninterrupted
+    from wap.steps import Audited, Group, Opened, Rebased, Resolved, RunRef, Staged, Steps, Undone
+    from wap.workflow import MAX_REBASES, MAX_ROUNDS, run_id_of
+
+
+@dataclass
+class Member:
+    """One table of the group, as far as it is.
+
+    Attributes:
+        resolved: None before its first step is done.
+        opened: whether it may have a branch; its undo is registered then.
+        staged: whether its batch lies on the branch, on the main that it was opened or rebased on.
+        reason: why it keeps the group from being published; "" when it does not.
+        published: how main moved; None: it did not.
+    """
+
+    run: RunRef
+    resolved: Resolved | None = None
+    opened: bool = False
+    staged: bool = False
+    rows: Rows = field(default_factory=Rows)
+    checks: CheckCounts = field(default_factory=CheckCounts)
+    audited: Audited | None = None
+    reason: str = ""
+    published: SnapshotMove | None = None
+    warnings: dict[str, None] = field(default_factory=dict)
+    bytes_written: int = 0
+
+    @property
+    def name(self) -> str:
+        """The pipeline's."""
+        return self.run.request.pipeline
+
+    @property
+    def table(self) -> str:
+        """The table's name; "" before it is known."""
+        return self.resolved.table if self.resolved else ""
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether it has something to publish; else it is a published neighbour like any other."""
+        return self.resolved is None or not self.resolved.nothing_new
+
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Keep each warning once."""
+        self.warnings.update(dict.fromkeys(warnings))
+
+
+class _RejectedError(Exception):
+    """A member's batch does not fit, or its audit failed: none is published."""
+
+
+@workflow.defn
+class PublishTogether:
+    """One run of a group: all of it published, or none. It is never held."""
+
+    @workflow.init
+    def __init__(self, request: RunRequest) -> None:
+        info = workflow.info()
+        run_id = run_id_of(request.pipeline, info.first_execution_run_id, info.start_time)
+        self._run = RunRef(run_id=run_id, request=request)
+        self._members = [
+            Member(RunRef(run_id=member_id(run_id, name), request=request.of_member(name)))
+            for name in request.members
+        ]
+        self._saga = Saga()
+        self._steps: list[StepState] = []
+        self._undo_failures: dict[str, Exception] = {}
+        self._result: RunResult | None = None
+        self._status = ""
+
+    @workflow.query
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        resolved = [m.resolved for m in self._members if m.resolved is not None]
+        planned = len(resolved) == len(self._members)
+        tables = ", ".join(r.table for r in resolved if not r.nothing_new)
+        return Progress(
+            run_id=self._run.run_id,
+            summary=(tables or "nothing new") if planned else "",
+            bytes=sum(r.bytes or 0 for r in resolved) or None,
+            steps=tuple(self._steps),
+            result=self._result,
+        )
+
+    @workflow.run
+    async def run(self, request: RunRequest) -> RunResult:
+        """Run all steps of all members; the request is held since ``__init__``.
+
+        Raises:
+            ApplicationError: of type RolledBack, when an error was compensated; its cause is
+                the error. The result is what the ``progress`` query tells.
+            CancelledError: the run was cancelled and compensated.
+        """
+        del request
+        error: BaseException | None = None
+        try:
+            result = await self._attempt()
+        except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - raised again below
+            error = exc
+            await uninterrupted(self._undo())
+            result = self._conclude(Ending.ROLLED_BACK, failures.describe(exc))
+            result = result.model_copy(update={"error_type": failures.type_of(exc)})
+            if any(member.published for member in self._members):
+                # The publish had taken effect, for all or none, although its answer never came.
+                error, result = None, self._conclude(Ending.PUBLISHED)
+        self._result = await uninterrupted(self._finish(result))
+        self._tell_status(self._result.ending.value)
+        self._count(self._result)
+        if error is None:
+            return self._result
+        if isinstance(error, asyncio.CancelledError) or _cancelled():
+            raise asyncio.CancelledError
+        raise ApplicationError(
+            f"rolled back: {self._result.reason}", type="RolledBack", non_retryable=True
+        ) from error
+
+    async def _attempt(self) -> RunResult:
+        self._tell_group()
+        try:
+            return await self._publish_all()
+        except _RejectedError:
+            await uninterrupted(self._undo())
+            _raise_if_cancelled()
+            said = [f"{m.table or m.name}: {m.reason}" for m in self._members if m.reason]
+            return self._conclude(Ending.REJECTED, "; ".join(said))
+
+    async def _publish_all(self) -> RunResult:
+        for member in self._members:
+            await self._resolve(member)
+        self._reject_if_any_is_bad()
+        if self._active:
+            await self._group_step(GroupSteps.check_group, [m.run for m in self._active])
+        for _ in range(MAX_REBASES):
+            for member in self._active:
+                await self._stage(member)
+            if not self._active:
+                return self._conclude(Ending.PUBLISHED)
+            self._name_group()
+            for member in self._active:
+                await self._audit(member)
+            # All were audited before the group is rejected: its report tells of every table.
+            self._reject_if_any_is_bad()
+            for member in self._active:
+                await self._step(member, Steps.seal, member.audited)
+            if await self._publish():
+                return self._conclude(Ending.PUBLISHED)
+            for member in self._active:
+                await self._rebase(member)
+        raise ApplicationError(
+            f"main moved {MAX_REBASES} times while the group was audited; run again when it is "
+            "quieter",
+            non_retryable=True,
+        )
+
+    @property
+    def _active(self) -> list[Member]:
+        return [member for member in self._members if member.takes_part]
+
+    def _reject_if_any_is_bad(self) -> None:
+        if any(member.reason for member in self._members):
+            raise _RejectedError
+
+    # --- one member -----------------------------------------------------------------------------
+
+    async def _resolve(self, member: Member) -> None:
+        resolved: Resolved = await self._step(member, Steps.resolve)
+        member.resolved = resolved
+        member.reason = resolved.refused or ""
+
+    async def _stage(self, member: Member) -> None:
+        """Open its branch and write its batch; one that is staged already stays as it is."""
+        if member.staged:
+            return
+        if not member.opened:
+            member.opened = True
+            self._saga.undo_with(f"drop_branch {member.name}", lambda: self._drop_branch(member))
+        opened: Opened = await self._step(member, Steps.open_branch)
+        member.warn(opened.warnings)
+        staged: Staged = await self._step(member, Steps.stage, limit=failures.LONG, moves_rows=True)
+        member.rows = staged.rows
+        member.bytes_written += staged.bytes
+        if staged.refused is not None:
+            member.reason = staged.refused
+            raise _RejectedError
+        member.staged = True
+
+    def _name_group(self) -> None:
+        """Tell each member what it is audited beside, and published with."""
+        tables = tuple(member.table for member in self._active)
+        group = Group(name=self._run.request.pipeline, tables=tables)
+        for member in self._active:
+            member.run = member.run.model_copy(update={"group": group})
+
+    async def _audit(self, member: Member) -> None:
+        member.rows = await self._step(member, Steps.reconcile)
+        audited: Audited = await self._step(
+            member, Steps.audit, limit=failures.LONG, moves_rows=True
+        )
+        member.audited, member.checks = audited, audited.checks
+        if not audited.passed:
+            member.reason = audited.reason
+
+    async def _rebase(self, member: Member) -> None:
+        """Follow main where it moved; a batch that cannot follow is planned and written anew."""
+        rebased: Rebased = await self._step(member, Steps.rebase)
+        member.warn(rebased.warnings)
+        if rebased.redo is None:
+            return
+        workflow.logger.info("planning %s anew: %s", member.name, rebased.redo)
+        await uninterrupted(self._drop_branch(member))
+        _raise_if_cancelled()
+        if member.published is not None:
+            raise ApplicationError("main holds the run's seal already", non_retryable=True)
+        if member.run.round + 1 >= MAX_ROUNDS:
+            raise ApplicationError(
+                f"main of {member.table} moved under every one of {MAX_ROUNDS} rounds; run again "
+                "when it is quieter",
+                non_retryable=True,
+            )
+        member.run = member.run.model_copy(update={"round": member.run.round + 1})
+        member.staged, member.rows = False, Rows()
+        await self._resolve(member)
+        self._reject_if_any_is_bad()
+
+    async def _drop_branch(self, member: Member) -> None:
+        undone: Undone = await self._step(
+            member, Steps.drop_branch, retry=failures.FORWARD, heed_cancel=False
+        )
+        if undone.published is not None:
+            member.published = undone.published
+
+    # --- all members ----------------------------------------------------------------------------
+
+    async def _publish(self) -> bool:
+        """Move main of all; False when one had moved meanwhile. A cancel comes too late."""
+        active = self._active
+        ready = [Ready(run=m.run, audited=m.audited) for m in active if m.audited is not None]
+        try:
+            moves: list[SnapshotMove] = await uninterrupted(
+                self._group_step(
+                    GroupSteps.publish_group, ready, retry=failures.FORWARD, heed_cancel=False
+                )
+            )
+        except ActivityError as exc:
+            if failures.is_type(exc, "HeadMovedError"):
+                _raise_if_cancelled()
+                return False
+            raise
+        for member, move in zip(active, moves, strict=True):
+            member.published = move
+        self._saga.commit()
+        return True
+
+    async def _undo(self) -> None:
+        self._undo_failures.update(await self._saga.compensate())
+
+    # --- the end --------------------------------------------------------------------------------
+
+    async def _finish(self, result: RunResult) -> RunResult:
+        """The summary, then lineage, report and ledger of each member; the ending stands."""
+        runs = [member.run for member in self._members]
+        try:
+            result = await self._group_step(
+                GroupSteps.close_group, runs, result, retry=failures.FORWARD, heed_cancel=False
+            )
+        except ActivityError as exc:
+            said = f"the group's report was not written: {failures.describe(exc)}"
+            result = _warned(result, said)
+        closed = [
+            await self._close(member, told)
+            for member, told in zip(self._members, result.members, strict=True)
+        ]
+        return result.model_copy(update={"members": tuple(closed)})
+
+    async def _close(self, member: Member, result: RunResult) -> RunResult:
+        if not result.nothing_new:
+            try:
+                await self._step(
+                    member, Steps.record_lineage, result, retry=failures.LINEAGE, heed_cancel=False
+                )
+            except ActivityError as exc:
+                result = _warned(result, f"lineage not recorded: {failures.describe(exc)}")
+        try:
+            closed: RunResult = await self._step(
+                member, Steps.close, result, retry=failures.FORWARD, heed_cancel=False
+            )
+        except ActivityError as exc:
+            return _warned(result, f"report or ledger not written: {failures.describe(exc)}")
+        return closed
+
+    def _conclude(self, ending: Ending, reason: str = "") -> RunResult:
+        members = tuple(self._told(member, ending, reason) for member in self._members)
+        return RunResult(
+            run_id=self._run.run_id,
+            pipeline=self._run.request.pipeline,
+            table="",
+            ending=ending,
+            reason=reason,
+            nothing_new=all(one.nothing_new for one in members),
+            rows=_sum(Rows, [one.rows for one in members]),
+            checks=_sum(CheckCounts, [one.checks for one in members]),
+            seconds=self._seconds(),
+            incomplete=tuple(
+                f"{name}: {failures.describe(exc)}" for name, exc in self._undo_failures.items()
+            ),
+            members=members,
+        )
+
+    def _told(self, member: Member, ending: Ending, reason: str) -> RunResult:
+        """What became of one member: the group's ending, and its own reason where it has one."""
+        before = member.resolved.before if member.resolved else None
+        published = ending is Ending.PUBLISHED
+        nothing_new = published and member.published is None
+        rows = member.rows
+        if member.published is not None:
+            rows = rows.model_copy(update={"published": rows.staged})
+        if ending is Ending.REJECTED:
+            reason = member.reason or f"the group was rejected: {reason}"
+        return RunResult(
+            run_id=member.run.run_id,
+            pipeline=member.name,
+            table=member.table,
+            ending=ending,
+            reason=reason,
+            nothing_new=nothing_new,
+            rows=Rows() if nothing_new else rows,
+            snapshot=member.published or SnapshotMove(before=before, after=before),
+            checks=CheckCounts() if nothing_new else member.checks,
+            seconds=self._seconds(),
+            warnings=tuple(member.warnings),
+        )
+
+    def _seconds(self) -> float:
+        return (workflow.now() - workflow.info().start_time).total_seconds()
+
+    def _count(self, result: RunResult) -> None:
+        for member, told in zip(self._members, result.members, strict=True):
+            metrics.run_ended(workflow.metric_meter(), told, member.bytes_written, workflow.now())
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    async def _step(self, member: Member, step: Callable[..., Any], *args: Any, **how: Any) -> Any:
+        return await self._called(step, member.run, args, member.name, **how)
+
+    async def _group_step(self, step: Callable[..., Any], *args: Any, **how: Any) -> Any:
+        return await self._called(step, self._run, args, "", **how)
+
+    async def _called(
+        self,
+        step: Callable[..., Any],
+        run: RunRef,
+        args: Sequence[Any],
+        member: str,
+        *,
+        limit: timedelta = failures.SHORT,
+        retry: Any = failures.STEP,
+        heed_cancel: bool = True,
+        moves_rows: bool = False,
+    ) -> Any:
+        """Run one step and note when it began, how long it took and whether it failed."""
+        name = step.__name__
+        if name in attributes.PHASES:
+            self._tell_status(attributes.PHASES[name])
+        state = StepState(name=name, started_at=workflow.now(), member=member)
+        self._steps.append(state)
+        place = len(self._steps) - 1
+        failed = True
+        try:
+            value = await call(step, run, *args, limit=limit, retry=retry, moves_rows=moves_rows)
+            failed = False
+        finally:
+            seconds = (workflow.now() - state.started_at).total_seconds()
+            self._steps[place] = state.model_copy(update={"seconds": seconds, "failed": failed})
+        if heed_cancel:
+            # An activity that ends before it hears of the cancel returns as if there were none.
+            _raise_if_cancelled()
+        return value
+
+    def _tell_group(self) -> None:
+        if self._run.request.indexed:
+            name = self._run.request.pipeline
+            workflow.upsert_search_attributes([attributes.GROUP.value_set(name)])
+
+    def _tell_status(self, status: str) -> None:
+        if self._run.request.indexed and status != self._status:
+            self._status = status
+            workflow.upsert_search_attributes([attributes.STATUS.value_set(status)])
+
+
+def _sum(kind: Callable[..., Any], values: Sequence[Any]) -> Any:
+    """All counts added up, key by key."""
+    every = [value.model_dump() for value in values]
+    return kind(**{key: sum(one[key] for one in every) for key in (every[0] if every else {})})
+
+
+def _cancelled() -> bool:
+    return workflow.cancellation_reason() is not None
+
+
+def _raise_if_cancelled() -> None:
+    if _cancelled():
+        raise asyncio.CancelledError
+
+
+def _warned(result: RunResult, warning: str) -> RunResult:
+    return result.model_copy(update={"warnings": (*result.warnings, warning)})
