@@ -153,18 +153,22 @@ def _translated() -> Iterator[None]:
         name = type(exc).__name__
         ours = isinstance(exc, WapError | CatalogError | ChecksError)
         message = str(exc) if ours else f"{name}: {exc}"
-        _log.warning("%s came from:\n%s", name, _frames(exc))
+        _log.warning("%s came from:\n%s", name, frames_of(exc))
         # Without its cause: the history keeps causes, and a vendor's may quote a URL with its key.
         raise ApplicationError(
             message, type=name, non_retryable=not failures.is_retried(name)
         ) from None
 
 
-def _frames(exc: BaseException) -> str:
+def frames_of(exc: BaseException) -> str:
     """Where an error and its causes came from: types and lines of code, no message of theirs."""
-    parts = []
+    parts: list[str] = []
+    seen: set[int] = set()
     cause: BaseException | None = exc
-    while cause is not None:
+    # Errors can be each other's context: a vendor's that was raised while ours was handled, as its
+    # cause. Followed for ever, the worker would stand still and eat memory.
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         parts.append(f"{type(cause).__name__}\n{''.join(traceback.format_tb(cause.__traceback__))}")
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return "".join(parts)
