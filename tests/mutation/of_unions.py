@@ -95,8 +95,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _activities(
         "a member's own publish after its union's",
-        "if any(seal.run_id == run.run_id for _, seal in evidence.seals(self.catalog, table)):",
-        "if published_move(self.catalog, run.run_id, table) is not None:",
+        "if any(seal.run_id == run.owner for _, seal in evidence.seals(self.catalog, table)):",
+        "if published_move(self.catalog, run.owner, table) is not None:",
         "test_a_late_publish_of_a_member_finds_that_it_is_published",
     ),
     _joint(

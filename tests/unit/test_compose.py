@@ -24,7 +24,7 @@ from tests.servers.process import program
 from wap import runtime
 from wap.access import nessie_rules
 from wap.cli.commands import app
-from wap.spark.jars import AWS, ICEBERG, SQLITE
+from wap.spark.jars import AWS, ICEBERG, POSTGRES, SQLITE
 
 OPEN = set(re.findall(r"\$\{(\w+)", FILE.read_text()))
 VARIABLES = {name: f"value-of-{name}" for name in OPEN}
@@ -157,7 +157,7 @@ def test_images_are_the_versions_that_are_tested(name):
 
 def test_jars_for_spark_are_those_that_our_own_driver_takes():
     (packages,) = [word for word in SERVICES["spark"]["command"] if "iceberg-spark-runtime" in word]
-    assert packages.split(",") == [jar.coordinates for jar in (ICEBERG, AWS, SQLITE)]
+    assert packages.split(",") == [jar.coordinates for jar in (ICEBERG, AWS, SQLITE, POSTGRES)]
     assert ICEBERG.coordinates == (
         "org.apache.iceberg:iceberg-spark-runtime-"
         f"{versions.SPARK.rpartition('.')[0]}_2.13:{versions.ICEBERG}"

@@ -19,7 +19,9 @@ from wap.steps import (
     Staged,
     Steps,
     Undone,
+    United,
 )
+from wap.turns import Ticket
 
 GROUP = ("planes", "weather", "flights")
 
@@ -178,6 +180,18 @@ class GroupWorld(Steps, GroupSteps):
             base, head = self.branches[name] = (self.main[name], self._new())
         self._fault("after", ("rebase", name))
         return Rebased(head=head, expected=base)
+
+    @_step
+    async def enlist(self, run: RunRef, table: str, ticket: Ticket) -> None:
+        raise NotImplementedError  # a group waits in no queue
+
+    @_step
+    def unite(self, run: RunRef, members: tuple[RunRef, ...]) -> United:
+        raise NotImplementedError
+
+    @_step
+    def dissolve(self, run: RunRef) -> Undone:
+        raise NotImplementedError
 
     @_step
     def drop_branch(self, run: RunRef) -> Undone:

@@ -7,7 +7,7 @@ from wap.attempts import frames_of
 
 def raised(exc: Exception) -> Exception:
     try:
-        raise exc
+        raise exc  # noqa: TRY301 - it wants a traceback
     except Exception as caught:  # noqa: BLE001 - whatever it is
         return caught
 
