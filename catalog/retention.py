@@ -106,7 +106,8 @@ def _blocks(history: Sequence[Snapshot]) -> list[list[Snapshot]]:
         above = blocks[-1][-1] if blocks else None
         covered = (
             above is not None
-            and snapshot.role in (*_BELOW_A_SEAL, "seal")
+            # A seal on a seal: the run was audited again where it stood.
+            and (snapshot.role in _BELOW_A_SEAL or snapshot.role == above.role == "seal")
             and snapshot.run_id is not None
             and snapshot.run_id == above.run_id
         )

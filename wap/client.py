@@ -23,6 +23,7 @@ from temporalio.exceptions import FailureError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from wap.errors import DecisionRefusedError
+from wap.membership import member_id
 from wap.model import Ending, Held, Progress, Refusal, RunRequest, RunResult, Waiver
 from wap.turns import ENLIST, KEEPER, Ticket, keeper_id
 
@@ -227,9 +228,20 @@ async def _result_of_failed(
     reason = "the workflow was terminated from outside, so nothing was compensated"
     if not terminated:
         reason = f"the run has ended, but no worker told how: {cause}"
+    request = watched.request
     return RunResult(
         run_id=run_id,
-        pipeline=watched.request.pipeline,
+        pipeline=request.pipeline,
+        members=tuple(
+            RunResult(
+                run_id=member_id(run_id, name),
+                pipeline=name,
+                table="",
+                ending=Ending.ROLLED_BACK,
+                reason=reason,
+            )
+            for name in request.members
+        ),
         table=(watched.progress.table if watched.progress else None) or "",
         ending=Ending.ROLLED_BACK,
         reason=reason,

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pyiceberg.io import FileIO
 
 from catalog import storage
@@ -32,6 +32,7 @@ GROUP = "group"
 TABLES = "tables"
 
 _CHUNK = 1 << 20
+_NAMES = TypeAdapter(list[str])
 
 
 class Basis(BaseModel):
@@ -216,9 +217,9 @@ def together(seal: Seal) -> frozenset[TableName]:
     if GROUP not in seal.notes:
         return frozenset()
     try:
-        named = json.loads(seal.notes.get(TABLES, ""))
-        return frozenset(TableName.parse(name) for name in named)
-    except (ValueError, TypeError, CatalogConfigError) as exc:
+        named = _NAMES.validate_json(seal.notes.get(TABLES, ""))
+        return frozenset(map(TableName.parse, named))
+    except (ValidationError, CatalogConfigError) as exc:
         raise UnsealedError(
             "the members that a group's seal names cannot be read", where=f"run {seal.run_id}"
         ) from exc

@@ -111,6 +111,21 @@ def test_a_rebase_over_a_replace_leaves_history_readable(lake, flights):
 
 
 @pytest.mark.embedded
+def test_a_run_that_was_sealed_again_where_it_stood_is_one_run(lake, flights):
+    lake.publish([1])
+    run = lake.run()
+    run.open()
+    run.stage([2])
+    inner = run.seal()
+    run.staging = lake.catalog.staging(run.branch, run.table)
+    run.digest = "e" * 64
+    outer = run.finish()
+    lake.catalog.expire(flights, keep(runs=1))
+    assert [s.id for s in lake.catalog.log(flights) if s.is_sealed] == [outer.id, inner.id]
+    assert lake.catalog.verify(flights) == []
+
+
+@pytest.mark.embedded
 def test_a_history_that_was_never_cut_begins_with_its_bootstrap(lake, flights):
     lake.publish([1])
     assert not is_cut(lake.catalog.log(flights))

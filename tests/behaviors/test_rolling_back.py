@@ -108,3 +108,15 @@ def test_a_table_that_goes_by_itself_is_as_before(grouped):
 def test_no_such_run_is_said(grouped):
     with pytest.raises(RunNotFoundError, match="nyc-9"):
         group_targets(grouped.catalog, "nyc-9")
+
+
+@pytest.mark.parametrize("members", ["", "[1]", '["x"]', "7"])
+def test_members_that_cannot_be_read_are_no_members(lake, members):
+    lake.publish([1])
+    run = lake.run("nyc-2")
+    run.open()
+    run.stage([2])
+    run.seal(notes={"pipeline": "flights", "group": "nyc", "members": members})
+    lake.catalog.publish([run.audited()])
+    with pytest.raises(UnsealedError, match="cannot be read"):
+        rollback_target(lake.catalog, "nyc.flights", None)

@@ -6,10 +6,18 @@ import subprocess
 
 import pytest
 
+from checks.render import render_text
 from tests.e2e.conftest import PIPELINE, Shop
 from tests.e2e.test_crash import FORWARD
 from tests.e2e.test_maintain import AT_ONCE, terminate
+from wap.doctor import examine
 from wap.group_steps import GroupSteps
+from wap.maintenance import maintain
+from wap.model import Ending
+from wap.project import load_project
+from wap.reports import find_report
+from wap.verifying import Records, verify
+from wap.worker import open_ports
 
 GROUPS = """\
 [project]
@@ -53,18 +61,24 @@ def customers(shop: Shop, name: str, ids: range) -> None:
     shop.write(f"data/{name}", "\n".join(["name", *(f"c{i}" for i in ids)]) + "\n")
 
 
-def counted(shop: Shop) -> tuple[int, int]:
-    sql = "select (select count(*) from shop.orders) o, (select count(*) from shop.customers) c"
-    (row,) = shop.query(sql)
-    return row["o"], row["c"]
+def shown(shop: Shop) -> dict[str, int]:
+    """Rows by table as main shows them, read in this process; all of it is proved."""
+    project = load_project(shop.root, {})
+    with open_ports(project) as ports:
+        catalog = ports.catalog
+        assert catalog.branches() == []
+        proofs = verify(catalog, Records(ports.ledger, project.reports))
+        assert [p.unsealed for p in proofs if p.unsealed] == []
+        heads = {table: catalog.published(table) for table in catalog.tables()}
+        return {
+            table.name: catalog.scan(table, found.snapshot.id).rows
+            for table, found in heads.items()
+            if found is not None
+        }
 
 
-def published_once(shop: Shop, orders: int, names: int) -> None:
-    assert counted(shop) == (orders, names)
-    (row,) = shop.query("select count(distinct id) d from shop.orders")
-    assert row["d"] == orders
-    assert shop.branches() == []
-    assert json.loads(shop.wap("verify", "--json").stdout)["ok"] is True
+def no_order_is_there_twice(shop: Shop, orders: int) -> None:
+    assert shop.query("select count(distinct id) d from shop.orders") == [{"d": orders}]
 
 
 def test_first_load_later_load_and_the_way_back(pair):
@@ -74,35 +88,30 @@ def test_first_load_later_load_and_the_way_back(pair):
     assert (first["group"], first["ending"]) == ("both", "published")
     assert [m["pipeline"] for m in first["members"]] == ["customers", "orders"]
     assert [m["rows"]["published"] for m in first["members"]] == [20, 20]
-    published_once(pair, 20, 20)
-    assert pair.result("--group", "both")["nothing_new"] is True
 
     pair.orders("orders-2.csv", range(20, 30))
     customers(pair, "customers-2.csv", range(20, 30))
     second = pair.result("--group", "both")
-    published_once(pair, 30, 30)
-    proofs = json.loads(pair.wap("verify", "--json").stdout)["tables"]
-    newest = {p["table"]: p["seals"][0] for p in proofs}
-    members = ["shop.customers", "shop.orders"]
-    assert {(s["group"], *s["members"]) for s in newest.values()} == {("both", *members)}
-    assert newest["shop.orders"]["run_id"] == f"{second['run_id']}.orders"
-    assert newest["shop.orders"]["ledger"] == "equal"
-
-    page = (pair.root / second["report"]).read_text()
-    for member in second["members"]:
+    assert shown(pair) == {"customers": 30, "orders": 30}
+    project = load_project(pair.root, {})
+    with open_ports(project) as ports:
+        proofs = verify(ports.catalog, Records(ports.ledger, project.reports))
+    for proof, member in zip(proofs, second["members"], strict=True):
+        assert proof.seals[0].run_id == member["run_id"]
+        assert (proof.seals[0].group, proof.seals[0].ledger) == ("both", "equal")
+        assert proof.seals[0].members == ("shop.customers", "shop.orders")
+        assert f"../{member['run_id']}/report.html" in (pair.root / second["report"]).read_text()
         assert (pair.root / member["report"]).exists()
-        assert f"../{member['run_id']}/report.html" in page
-    assert "Published: group both" in pair.wap("report", second["run_id"]).stdout
-    assert "shop.orders" in pair.wap("report", "orders").stdout
-    again = pair.wap("reaudit", f"{second['run_id']}.orders", "--json")
-    assert json.loads(again.stdout)["equal"] is True, again.stdout + again.stderr
+    assert find_report(project, second["run_id"]).name == second["run_id"]
+    assert find_report(project, "orders").name == f"{second['run_id']}.orders"
+    assert "Published: group both" in render_text(pair.root / "reports" / second["run_id"])
 
     alone = pair.wap("rollback", "shop.orders", "--yes")
     assert alone.returncode == 2
     assert f"wap rollback --group {second['run_id']}" in alone.stderr
-    assert counted(pair) == (30, 30)
+    assert shown(pair) == {"customers": 30, "orders": 30}
     assert pair.wap("rollback", "--group", second["run_id"], "--yes").returncode == 0
-    published_once(pair, 20, 20)
+    assert shown(pair) == {"customers": 20, "orders": 20}
 
 
 def test_one_bad_table_keeps_the_others_back_and_the_report_says_which(pair):
@@ -116,26 +125,24 @@ def test_one_bad_table_keeps_the_others_back_and_the_report_says_which(pair):
     assert by_name["customers"]["reason"].startswith("the group was rejected: shop.orders")
     assert by_name["orders"]["checks"]["failed"] == 1
     assert pair.files() == []
-    assert pair.branches() == []
     report = json.loads((pair.root / told["report"]).with_name("report.json").read_text())
     endings = {m["table"]: m["checks"]["failed"] for m in report["run"]["members"]}
     assert endings == {"shop.customers": 0, "shop.orders": 1}
 
 
 def test_mistakes_are_told_before_anything_starts(pair):
-    for arguments, said in [
-        (("--group", "bth"), "did you mean 'both'"),
-        (("orders", "--group", "both"), "--group goes with no pipeline"),
-    ]:
-        done = pair.run(*arguments)
-        assert done.returncode == 2
-        assert said in done.stderr
-    assert not (pair.root / ".wap" / "temporal").exists()
-    found = {f["name"]: f for f in json.loads(pair.wap("doctor", "--json").stdout)}
-    assert found["group both"]["ok"] is True
+    done = pair.run("orders", "--group", "both")
+    assert (done.returncode, "--group goes with no pipeline" in done.stderr) == (2, True)
     held = (pair.root / "pipelines/orders.yml").read_text() + "on_failure: hold\n"
     pair.write("pipelines/orders.yml", held)
-    assert "on_failure: hold" in pair.run("--group", "both").stderr
+    done = pair.run("--group", "both")
+    assert (done.returncode, "on_failure: hold" in done.stderr) == (2, True)
+    assert not (pair.root / ".wap" / "temporal").exists()
+    found = {f.name: f for f in examine(load_project(pair.root, {}))}
+    assert found["group both"].ok is False
+    pair.write("pipelines/orders.yml", held.replace("hold", "reject"))
+    found = {f.name: f for f in examine(load_project(pair.root, {}))}
+    assert found["group both"].said == "→ shop.customers, shop.orders, in one step"
 
 
 #: With ``--boundaries=all`` at every one.
@@ -157,7 +164,7 @@ def test_killed_at_a_boundary_then_run_again_is_published_once(pair, boundary):
     killed = pair.run("--group", "both", "--json", WAP_DRILL=boundary)
     assert killed.returncode == -signal.SIGKILL
     assert pair.result("--group", "both")["ending"] == "published"
-    published_once(pair, 20, 20)
+    assert shown(pair) == {"customers": 20, "orders": 20}
     assert len(pair.data_files()) == 2
     assert not any((pair.root / ".wap" / "runs").iterdir())
 
@@ -195,8 +202,8 @@ def test_a_group_and_runs_of_its_tables_at_once_all_end_with_every_row_once(pair
     ]
     told = [_ended(door) for door in doors]
     assert [t["ending"] for t in told] == ["published"] * 3
-    published_once(pair, 20, 20)
-    assert pair.query("select count(*) n from shop.refunds") == [{"n": 10}]
+    assert shown(pair) == {"customers": 20, "orders": 20, "refunds": 10}
+    no_order_is_there_twice(pair, 20)
 
 
 def _ended(door: subprocess.Popen[str]) -> dict[str, object]:
@@ -213,17 +220,15 @@ def test_a_terminated_group_is_cleared_up_whole(pair):
     killed = pair.run("--group", "both", "--json", WAP_DRILL="seal:after")
     assert killed.returncode == -signal.SIGKILL
     terminate(pair.server())
-    assert len(pair.branches()) == 2
-    done = pair.wap("maintain", "--json", **AT_ONCE)
-    assert done.returncode == 0, done.stderr
-    (run,) = json.loads(done.stdout)["runs"]
-    assert (run["state"], run["action"], run["files"]) == ("ended", "removed", 2)
-    assert run["tables"] == ["shop.customers", "shop.orders"]
+    with open_ports(load_project(pair.root, {})) as ports:
+        assert len(ports.catalog.branches()) == 2
+    (run,) = maintain(load_project(pair.root, AT_ONCE)).runs
+    assert (run.state, run.action, run.files) == ("ended", "removed", 2)
+    assert run.tables == ("shop.customers", "shop.orders")
     assert pair.files() == []
-    assert pair.branches() == []
     assert not any((pair.root / ".wap" / "runs").iterdir())
-    told = json.loads(pair.wap("status", "--json").stdout)["runs"]
-    assert {r["result"]["ending"] for r in told} == {"rolled_back"}
-    assert len(told) == 2
-    assert pair.result("--group", "both")["ending"] == "published"
-    published_once(pair, 20, 20)
+    with open_ports(load_project(pair.root, {})) as ports:
+        assert ports.catalog.branches() == []
+        told = ports.ledger.runs()
+    assert [facts.result.ending for facts in told] == [Ending.ROLLED_BACK] * 2
+    assert {facts.result.table for facts in told} == {"shop.customers", "shop.orders"}

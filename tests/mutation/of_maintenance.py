@@ -80,6 +80,12 @@ GUARDS: tuple[Guard, ...] = (
         "False",
         "test_a_tag_keeps_the_run_it_points_into_and_no_more[sqlite]",
     ),
+    _retention(
+        "half of a run that was sealed twice",
+        ' or snapshot.role == above.role == "seal")',
+        ")",
+        "test_a_run_that_was_sealed_again_where_it_stood_is_one_run[sqlite]",
+    ),
     _orphans(
         "grace",
         "and file.modified < before",

@@ -122,6 +122,7 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "group_rebased": lambda: Scene(
         moved_once(GroupWorld(redone={"weather"}, done_meanwhile={"flights"}), *GROUP)
     ),
+    "group_in_a_cluster": lambda: Scene(GroupWorld(), asked={"indexed": True, "data_queue": True}),
     "in_a_cluster": lambda: Scene(World(), asked={"indexed": True, "data_queue": True}),
 }
 

@@ -62,3 +62,9 @@ def test_no_machine_is_named(name):
     document = json.loads(saved(name))
     assert set(values(document, "identity")) <= {IDENTITY}
     assert not list(values(document, "stackTrace"))
+
+
+def test_the_run_of_a_group_is_found_by_its_name():
+    upserted = values(json.loads(saved("group_in_a_cluster")), "indexedFields")
+    told = {name for fields in upserted for name in fields}
+    assert told == {"WapGroup", "WapStatus"}

@@ -51,3 +51,13 @@ def test_terminated_run_is_incomplete_whatever_it_answers(busy):
     result = followed(Ended(TerminatedError("by hand"), busy))
     assert result.exit_code is ExitCode.INCOMPLETE
     assert "terminated" in result.reason
+
+
+def test_a_terminated_group_tells_its_members_all_the_same():
+    handle = Ended(TerminatedError("by hand"), 1000)
+    request = RunRequest(project="p", pipeline="both", members=("names", "orders"))
+    result = asyncio.run(follow(handle, Watched(request), lambda: None))
+    assert result.exit_code is ExitCode.INCOMPLETE
+    assert [(m.pipeline, m.ending) for m in result.members] == [
+        ("names", Ending.ROLLED_BACK), ("orders", Ending.ROLLED_BACK),
+    ]  # fmt: skip

@@ -17,6 +17,7 @@ from wap.membership import member_id
 from wap.model import Ending, Rows, RunRequest, RunResult
 from wap.project import load_project
 from wap.steps import Audited, Group, RunRef
+from wap.verifying import Records, verify
 from wap.worker import open_activities
 
 FILES = {
@@ -232,6 +233,25 @@ def test_what_is_published_is_not_undone(both):
     for name, move in zip(TABLES, moves, strict=True):
         assert both.steps.drop_branch(both.member(name)).published.after == move.after
     assert both.rows() == {"names": 2, "orders": 2}
+
+
+def test_half_a_group_on_main_is_noted(both):
+    """Somebody moves main of one table back past the doors: its rows are proved all the same."""
+    for number, names, orders in ((1, "ann bob", "1,ann 2,bob"), (2, "cyd", "3,cyd")):
+        both.deliver(number, names, orders)
+        run = Both(both.steps, f"both-{number}")
+        run.steps.publish_group(run.run, run.ready())
+    catalog, names = both.steps.catalog, TABLES["names"]
+    records = Records(both.steps.ledger, both.steps.project.reports)
+    whole = verify(catalog, records)
+    assert {n.code for p in whole for n in p.notes} == {"ledger-missing"}
+    (_, now), (before, _) = ((s, seal) for s, seal in evidence.seals(catalog, names))
+    assert now.run_id == "both-2"
+    catalog.rollback(names, before.id, catalog.published(names).snapshot.id)
+    _, orders = verify(catalog, records)
+    assert orders.unsealed == ()
+    noted = [n.reason for n in orders.notes if n.code == "group"]
+    assert noted == ["main of shop.names does not show the group's run both-2"]
 
 
 def test_the_summary_tells_each_table_and_hides_what_is_masked(both):
