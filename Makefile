@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.base
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo run-server servers servers-down env test places guards check format lint types bench clean
+.PHONY: help run demo run-server servers servers-down env test soak places guards check format lint types bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,11 @@ env: $(DEV) ## new passwords and tokens for docker-compose.yml, in .env
 
 test: $(DEV) ## the tests
 	$(BIN)/python -m pytest
+
+soak: $(DEV) ## 1,200 random interleavings on six catalogs, then 500 kills of whole runs (hours)
+	WAP_REQUIRE_SERVERS=1 $(BIN)/python -m pytest tests/behaviors/test_catalog_interleavings.py \
+	  --catalogs=memory,sqlite,portable,postgres,rest,nessie --sequences=200
+	$(BIN)/python -m tests.soak.kills --kills 500
 
 places: $(DEV) ## every catalog on a folder and in S3: behaviours, main job, every kill, Spark beside it (hours)
 	WAP_REQUIRE_SERVERS=1 $(BIN)/python -m pytest --catalogs=all --boundaries=all tests/behaviors \

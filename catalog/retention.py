@@ -97,13 +97,16 @@ Block = Sequence[Snapshot]
 
 
 def _blocks(history: Sequence[Snapshot]) -> list[list[Snapshot]]:
-    """Main's history in the pieces that go or stay together: a seal and what it covers."""
+    """Main's history in the pieces that go or stay together: a seal and what it covers.
+
+    A run that was audited again where it stood has a seal on its seal.
+    """
     blocks: list[list[Snapshot]] = []
     for snapshot in history:
         above = blocks[-1][-1] if blocks else None
         covered = (
             above is not None
-            and snapshot.role in _BELOW_A_SEAL
+            and snapshot.role in (*_BELOW_A_SEAL, "seal")
             and snapshot.run_id is not None
             and snapshot.run_id == above.run_id
         )

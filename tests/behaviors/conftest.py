@@ -352,14 +352,19 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server.drop(name)
 
 
-@pytest.fixture
-def lake(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lake]:
+def new_lake(kind: str, root: Path, request: pytest.FixtureRequest) -> Lake:
+    """An empty lake of a kind in a folder; its server is started if it is not there yet."""
     properties, place = properties_of(kind, request), None
     if kind.endswith(IN_S3):
         place = store_for(request)
         properties |= {"warehouse": place.url, **place.server.properties}
-    (tmp_path / TOLD).write_text(json.dumps(properties))
-    opened = open_lake(catalog_of(kind), tmp_path, place)
+    (root / TOLD).write_text(json.dumps(properties))
+    return open_lake(catalog_of(kind), root, place)
+
+
+@pytest.fixture
+def lake(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lake]:
+    opened = new_lake(kind, tmp_path, request)
     yield opened
     opened.close()
 

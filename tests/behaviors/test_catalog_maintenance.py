@@ -80,6 +80,23 @@ def test_the_newest_runs_stay_whole_and_proved(lake, flights):
 
 
 @pytest.mark.embedded
+def test_a_run_that_was_sealed_on_its_own_seal_stays_whole(lake, flights):
+    """Another attempt audits the branch as it finds it: its head is a seal already."""
+    lake.publish([1])
+    run = lake.run()
+    run.open()
+    run.stage([2])
+    run.seal()
+    run.staging = lake.catalog.staging(run.branch, run.table)
+    run.finish()
+    lake.publish([3])
+    lake.catalog.expire(flights, keep(runs=2))
+    assert lake.catalog.verify(flights) == []
+    lake.catalog.expire(flights, keep(runs=1))
+    assert lake.catalog.verify(flights) == []
+
+
+@pytest.mark.embedded
 def test_a_history_that_was_never_cut_begins_with_its_bootstrap(lake, flights):
     lake.publish([1])
     assert not is_cut(lake.catalog.log(flights))

@@ -44,6 +44,12 @@ GUARDS: tuple[Guard, ...] = (
         "test_a_waiting_run_keeps_its_ground_and_gets_in[sqlite]",
     ),
     _retention(
+        "a seal on a seal of the same run",
+        'snapshot.role in (*_BELOW_A_SEAL, "seal")',
+        "snapshot.role in _BELOW_A_SEAL",
+        "test_a_run_that_was_sealed_on_its_own_seal_stays_whole[sqlite]",
+    ),
+    _retention(
         "branches taken for nothing",
         "            held.add(snapshot.id)\n",
         "",

@@ -1,0 +1,250 @@
+"""What moving, making and dropping branches costs: ``python -m benchmarks.refs``."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.manifest import DataFile
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField
+
+from benchmarks.machine import described
+from catalog import AuditedHead, Branch, Seal, TableName, open_catalog
+from catalog.base import BranchCatalog, Change, Staging, TableShape
+from catalog.retention import Keep
+from tests.servers.iceberg_rest import IcebergRest
+from tests.servers.nessie import Nessie
+from tests.servers.postgres import Postgres
+from wap.engines.data_files import DataFiles
+
+CATALOGS = ("sqlite", "postgres", "rest", "nessie")
+FILES = (1, 10, 100, 1000)
+#: Snapshots in main's history; a published run makes three: opened, staged, sealed.
+HISTORY = (10, 100, 1000)
+PER_RUN = 3
+AT_ONCE = 8
+SHAPE = TableShape(Schema(NestedField(1, "id", LongType(), required=False)))
+TABLE = TableName.parse("bench.refs")
+#: Later than anything that is made here.
+LATER = datetime.now(UTC) + timedelta(days=1)
+#: Public figures of another system's branches, ms: on average, and with eight at once.
+PUBLIC = "83 | 195"
+
+
+@dataclass(frozen=True)
+class Passed:
+    """An audit that passed: this measures the catalog, not the audit."""
+
+    snapshot_id: int
+    digest: str = "d" * 64
+    passed: bool = True
+    declared: frozenset[str] = frozenset({"none"})
+    evaluated: frozenset[str] = frozenset({"none"})
+    waivable: frozenset[str] = frozenset()
+
+
+class Run:
+    """One run, step by step."""
+
+    def __init__(self, catalog: BranchCatalog, run_id: str) -> None:
+        self.catalog, self.branch = catalog, Branch.of_run(run_id)
+
+    def open(self) -> Staging:
+        self.staging = self.catalog.open_branch(self.branch, TABLE, SHAPE)
+        return self.staging
+
+    def stage(self, files: int) -> None:
+        change = Change([_file(self.staging, n) for n in range(files)])
+        self.staging = self.catalog.stage(self.staging, change)
+
+    def seal(self) -> None:
+        report = Passed(self.staging.head)
+        self.head = AuditedHead(
+            self.branch, TABLE, self.staging.head, self.staging.expected, report
+        )
+        facts = Seal(self.branch.run_id, self.head.head, "c" * 64, report.digest, "s" * 64)
+        self.catalog.seal(self.head, facts)
+
+    def publish(self) -> None:
+        self.catalog.publish([self.head])
+
+    def rebase(self) -> None:
+        self.staging = self.catalog.rebase(self.branch, TABLE)
+
+    def drop(self) -> None:
+        self.catalog.drop(self.branch, TABLE)
+
+    def whole(self) -> None:
+        self.open()
+        self.stage(1)
+        self.seal()
+        self.publish()
+
+
+def _file(staging: Staging, number: int) -> DataFile:
+    files = DataFiles.of(staging, f"part-{number}")
+    one = files.begin()
+    one.write(pa.table({"id": [number]}, schema=schema_to_pyarrow(staging.schema)))
+    return one.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.refs", description=__doc__)
+    parser.add_argument("--catalogs", nargs="+", default=["sqlite"], choices=CATALOGS)
+    parser.add_argument("--files", type=int, nargs="+", default=list(FILES))
+    parser.add_argument("--history", type=int, nargs="+", default=list(HISTORY))
+    parser.add_argument("--repeat", type=int, default=5, help="of each cell; medians count")
+    parser.add_argument("--branches", type=int, default=48, help="branches made and dropped")
+    arguments = parser.parse_args()
+    print(f"{described()}\n")
+    for kind in arguments.catalogs:
+        with _opened(kind) as catalogs:
+            print(f"### {kind}\n")
+            _moves(catalogs[0], arguments.files, arguments.history, arguments.repeat)
+            _branches(catalogs, arguments.branches)
+
+
+# --- publish and rebase -------------------------------------------------------------------------
+
+
+def _moves(
+    catalog: BranchCatalog, files: Sequence[int], history: Sequence[int], repeat: int
+) -> None:
+    print("| snapshots of history | files of the batch | publish ms | most | rebase ms | most |")
+    print("|---:|---:|---:|---:|---:|---:|")
+    numbers = iter(range(10**9))
+    for length in sorted(history):
+        for count in files:
+            publish, rebase = [], []
+            for turn in range(repeat):
+                _bring_to(catalog, length, numbers)
+                run = Run(catalog, f"run-{next(numbers)}")
+                run.open()
+                run.stage(count)
+                Run(catalog, f"rival-{next(numbers)}").whole()
+                rebase.append(_timed(run.rebase))
+                run.seal()
+                publish.append(_timed(run.publish))
+                print(f"{length} {count} {turn + 1}/{repeat}", file=sys.stderr)
+            print(f"| {length:,} | {count:,} | {_figures(publish)} | {_figures(rebase)} |")
+    print(flush=True)
+
+
+def _bring_to(catalog: BranchCatalog, length: int, numbers: Iterator[int]) -> None:
+    """Make or forget history until it is about so long."""
+    runs = max(1, length // PER_RUN)
+    if catalog.published(TABLE) is not None:
+        catalog.expire(TABLE, Keep(runs, LATER, LATER))
+    have = len(catalog.log(TABLE)) // PER_RUN
+    for _ in range(runs - have):
+        Run(catalog, f"past-{next(numbers)}").whole()
+
+
+# --- branches -----------------------------------------------------------------------------------
+
+
+def _branches(catalogs: Sequence[BranchCatalog], count: int) -> None:
+    """Every branch of one table: what is there then is a published table of a few snapshots."""
+    first = catalogs[0]
+    if first.published(TABLE) is None:
+        Run(first, "first").whole()
+    first.expire(TABLE, Keep(1, LATER, LATER))
+    print("| branches of one table | create ms | most | drop ms | most |")
+    print("|---|---:|---:|---:|---:|")
+    print(f"| another system, as published (average; {AT_ONCE} at once) | {PUBLIC} | | |")
+    serial = [_made_and_dropped(first, f"serial-{n}") for n in range(count)]
+    _print_branches("one after the other", serial)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        # Each thread opens the catalog for itself, as so many processes would.
+        side = list(pool.map(
+            lambda n: _made_and_dropped(catalogs[n % AT_ONCE], f"side-{n}"), range(count)
+        ))  # fmt: skip
+    _print_branches(f"{AT_ONCE} at once", side)
+    _print_branches("chained: each on what the one before has published", _chain(first, count))
+    print(flush=True)
+
+
+def _made_and_dropped(catalog: BranchCatalog, run_id: str) -> tuple[float, float]:
+    run = Run(catalog, run_id)
+    return _timed(run.open), _timed(run.drop)
+
+
+def _chain(catalog: BranchCatalog, count: int) -> list[tuple[float, float]]:
+    """A branch is made, written to and published, and its leftovers dropped; then the next one."""
+    found = []
+    for number in range(count):
+        run = Run(catalog, f"chain-{number}")
+        made = _timed(run.open)
+        run.stage(1)
+        run.seal()
+        run.publish()
+        found.append((made, _timed(run.drop)))
+    return found
+
+
+def _print_branches(what: str, found: Sequence[tuple[float, float]]) -> None:
+    made, dropped = zip(*found, strict=True)
+    print(f"| {what} | {_figures(made)} | {_figures(dropped)} |")
+
+
+# --- measuring ----------------------------------------------------------------------------------
+
+
+def _timed(step: Callable[[], object]) -> float:
+    """Milliseconds."""
+    began = time.perf_counter()
+    step()
+    return 1000 * (time.perf_counter() - began)
+
+
+def _figures(milliseconds: Sequence[float]) -> str:
+    return f"{statistics.median(milliseconds):.1f} | {max(milliseconds):.1f}"
+
+
+@contextmanager
+def _opened(kind: str) -> Iterator[list[BranchCatalog]]:
+    """The catalog in an empty folder, opened once for each of those that work at once."""
+    folder = Path(tempfile.mkdtemp(prefix="refs-"))
+    folder.chmod(0o711)  # PostgreSQL runs as a user of its own
+    server = _server(kind, folder)
+    try:
+        if server is not None:
+            server.start()
+        uri = _uri(server, folder)
+        properties = {"uri": uri, "warehouse": str(folder / "warehouse")}
+        catalogs = [open_catalog(kind, "refs", properties) for _ in range(AT_ONCE)]
+        yield catalogs
+        for catalog in catalogs:
+            catalog.close()
+    finally:
+        if server is not None:
+            server.stop()
+        shutil.rmtree(folder)
+
+
+def _server(kind: str, folder: Path) -> Postgres | Nessie | IcebergRest | None:
+    made = {"postgres": Postgres, "nessie": Nessie, "rest": IcebergRest}.get(kind)
+    return made(folder / "server") if made is not None else None
+
+
+def _uri(server: Postgres | Nessie | IcebergRest | None, folder: Path) -> str:
+    if server is None:
+        return f"sqlite:///{folder / 'catalog.db'}"
+    return server.url(server.database()) if isinstance(server, Postgres) else server.uri
+
+
+if __name__ == "__main__":
+    main()
