@@ -156,15 +156,20 @@ def _delete_run_folder(
 
 
 def delete_metadata(home: Home, table: Table, gone: Sequence[IcebergSnapshot]) -> None:
-    """Delete manifests and lists of removed snapshots, all that nothing else refers to."""
-    io = table.io
+    """Delete manifests and lists that removed snapshots brought and nothing else refers to.
+
+    What they had of their base stays: snapshots from before them, at which nobody looks here,
+    may need it, although main's head does not any more.
+    """
+    io, ids = table.io, {s.snapshot_id for s in gone}
     used = usage.metadata_in_use(home, table, usage.since(table.metadata.snapshots, gone))
     for snapshot in gone:
         listed = storage.path_of(io, snapshot.manifest_list)
         if listed in used or not io.new_input(snapshot.manifest_list).exists():
             continue
         for manifest in snapshot.manifests(io):
+            brought = manifest.added_snapshot_id in ids
             unused = storage.path_of(io, manifest.manifest_path) not in used
-            if unused and io.new_input(manifest.manifest_path).exists():
+            if brought and unused and io.new_input(manifest.manifest_path).exists():
                 io.delete(manifest.manifest_path)
         io.delete(snapshot.manifest_list)

@@ -96,6 +96,20 @@ def test_a_run_that_was_sealed_on_its_own_seal_stays_whole(lake, flights):
     assert lake.catalog.verify(flights) == []
 
 
+def test_a_rebase_over_a_replace_leaves_history_readable(lake, flights):
+    """What the run had of its old base is needed by the snapshots of that base."""
+    first = lake.publish([1])
+    other, run = lake.run(), lake.run()
+    other.open()
+    run.open()
+    run.stage([2])
+    other.stage([9], removed=list(lake.catalog.scan(flights, first.id).files))
+    last = other.finish()
+    run.rebase()
+    lake.catalog.rollback(flights, first.id, last.id)
+    assert lake.ids() == [1]
+
+
 @pytest.mark.embedded
 def test_a_history_that_was_never_cut_begins_with_its_bootstrap(lake, flights):
     lake.publish([1])

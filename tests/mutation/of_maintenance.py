@@ -8,6 +8,7 @@ _BEHAVIORS = "tests/behaviors/test_catalog_maintenance.py"
 _UNIT = "tests/unit/wap/test_maintenance.py"
 _expiry = guards_of("catalog/expiry.py", _BEHAVIORS)
 _retention = guards_of("catalog/retention.py", _BEHAVIORS)
+_cleanup = guards_of("catalog/cleanup.py", _BEHAVIORS)
 _orphans = guards_of("catalog/orphans.py", _BEHAVIORS)
 _home = guards_of("catalog/home.py", _BEHAVIORS)
 _nessie = guards_of("catalog/nessie_home.py", _BEHAVIORS)
@@ -42,6 +43,12 @@ GUARDS: tuple[Guard, ...] = (
         "if any(s.id in held for s in block) or ",
         "if ",
         "test_a_waiting_run_keeps_its_ground_and_gets_in[sqlite]",
+    ),
+    _cleanup(
+        "manifests of the base that a rebased run has left",
+        "brought = manifest.added_snapshot_id in ids",
+        "brought = True",
+        "test_a_rebase_over_a_replace_leaves_history_readable[sqlite]",
     ),
     _retention(
         "a seal on a seal of the same run",
