@@ -142,7 +142,8 @@ class PlainReader(Reader):
 
     def hidden(self) -> list[str]:
         """See the base."""
-        return [".".join(space) for space in self._spaces() if space == HIDDEN]
+        there = HIDDEN in self._spaces()
+        return [".".join(n) for n in self.catalog.list_tables(HIDDEN)] if there else []
 
     def _spaces(self) -> list[tuple[str, ...]]:
         return list(self.catalog.list_namespaces())
