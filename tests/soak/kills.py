@@ -243,7 +243,8 @@ def main() -> None:
         soak.close()
     tale = soak.tale
     print(f"{tale.kills} kills, {tale.servers} of the server too, {tale.batches} batches: "
-          f"{tale.endings}; {len(tale.ids)} rows on main, each once; {tale.swept} metadata files swept")  # fmt: skip
+          f"{tale.endings}; {len(tale.ids)} rows on main, each once; "
+          f"{tale.swept} metadata files swept")  # fmt: skip
     if arguments.folder is None:
         shutil.rmtree(folder)
 
