@@ -27,7 +27,7 @@ def drop(home: NessieHome, branch: Branch, name: TableName) -> Dropped:
         home.sweep(branch)
         visible = home.visible(name)
         counts = [clear_new_location(home, branch, name)]
-        if visible is not None:
+        if visible is not None and not _is_forgotten(home, branch, name, visible):
             counts.append(_delete_data(home, visible, branch, place))
             counts.append(_delete_run_folder(home, visible, branch, place))
         if place is not None:
@@ -48,6 +48,15 @@ def _check_unpublished(
             where=f"{name} on {branch}",
             hint=f"roll {name} back to the sealed snapshot before it; its files are gone",
         )
+
+
+def _is_forgotten(home: NessieHome, branch: Branch, name: TableName, visible: Table) -> bool:
+    """Whether the run was published and has been expired since.
+
+    Main's table tells nothing of it any more, but whoever has the hash of an earlier commit still
+    reads it; a sweep knows those.
+    """
+    return not _own(visible, branch) and next(home.publications(branch, name), None) is not None
 
 
 def _own(table: Table, branch: Branch) -> list[IcebergSnapshot]:

@@ -125,6 +125,22 @@ def test_a_run_that_was_sealed_again_where_it_stood_is_one_run(lake, flights):
     assert lake.catalog.verify(flights) == []
 
 
+@pytest.mark.kinds("nessie")
+def test_a_late_drop_leaves_what_earlier_commits_of_main_show(lake, flights):
+    """Whoever has the hash of such a commit reads the table as it was, expired or not."""
+    run = lake.run()
+    run.open()
+    run.stage([1])
+    run.finish()
+    then = lake.plain.load_table(flights.identifier).metadata_location
+    replaced(lake, [2])
+    lake.publish([3])
+    lake.catalog.expire(flights, keep())
+    run.drop()
+    table = lake.plain.at(lake.plain.load_table(flights.identifier), then)
+    assert table.scan().to_arrow()["id"].to_pylist() == [1]
+
+
 @pytest.mark.embedded
 def test_a_history_that_was_never_cut_begins_with_its_bootstrap(lake, flights):
     lake.publish([1])

@@ -11,6 +11,8 @@ _commits = guards_of("catalog/nessie_commits.py", _TESTS)
 _home = guards_of("catalog/nessie_home.py", _TESTS)
 _cleanup = guards_of("catalog/nessie_cleanup.py", f"{_BEHAVIORS}_faults.py")
 
+_late = guards_of("catalog/nessie_cleanup.py", f"{_BEHAVIORS}_maintenance.py")
+
 GUARDS: tuple[Guard, ...] = (
     _runs(
         "main that has moved",
@@ -91,5 +93,11 @@ GUARDS: tuple[Guard, ...] = (
         "if next(home.publications(branch, name), None) is not None:",
         "if False:",
         "test_a_published_table_that_was_renamed_is_safe_from_a_late_drop[nessie]",
+    ),
+    _late(
+        "files of an expired run that earlier commits of main show",
+        "if visible is not None and not _is_forgotten(home, branch, name, visible):",
+        "if visible is not None:",
+        "test_a_late_drop_leaves_what_earlier_commits_of_main_show[nessie]",
     ),
 )
