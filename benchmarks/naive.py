@@ -36,6 +36,7 @@ def _alone(catalog: Catalog, batch: pa.Table, _name: str) -> int:
 
 def _branch(catalog: Catalog, batch: pa.Table, name: str) -> int:
     """Write to a branch, then point main to it, again and again until nobody objects."""
+    written = False
     for tries in range(1, TRIES):
         try:
             table = catalog.load_table(NAME)
@@ -43,7 +44,9 @@ def _branch(catalog: Catalog, batch: pa.Table, name: str) -> int:
                 head = table.current_snapshot()
                 assert head is not None
                 table.manage_snapshots().create_branch(head.snapshot_id, name).commit()
+            if not written:
                 table.append(batch, branch=name)
+                written = True
             table = catalog.load_table(NAME)
             table.manage_snapshots().set_current_snapshot(ref_name=name).commit()
         except (CommitFailedException, ValueError):
