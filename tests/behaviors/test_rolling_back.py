@@ -116,7 +116,7 @@ def test_members_that_cannot_be_read_are_no_members(lake, members):
     run = lake.run("nyc-2")
     run.open()
     run.stage([2])
-    run.seal(notes={"pipeline": "flights", "group": "nyc", "members": members})
+    run.seal(notes={"pipeline": "flights", "group": "nyc", "tables": members})
     lake.catalog.publish([run.audited()])
     with pytest.raises(UnsealedError, match="cannot be read"):
         rollback_target(lake.catalog, "nyc.flights", None)
