@@ -30,11 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many random sequences test_catalog_interleavings.py plays on each catalog, "
         "other ones each time; by default a few, the same each time",
     )  # fmt: skip
-    parser.addoption(
-        "--sequences", type=int, default=0,
-        help="how many random sequences test_catalog_interleavings.py plays on each catalog, "
-        "other ones each time; by default a few, the same each time",
-    )  # fmt: skip
     places.add_option(parser)
 
 
