@@ -139,6 +139,8 @@ def proved(world, endings, published, rejected=()):
     assert Counter(row for row in world.rows if not row.startswith("other")) == expected
     assert world.branches == {}
     assert world.wronged == []
+    begun, ended = ({r for s, r in world.calls if s == step} for step in ("unite", "dissolve"))
+    assert begun == ended
     assert all(not r.incomplete for r in endings.values())
 
 
