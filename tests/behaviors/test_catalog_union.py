@@ -9,7 +9,7 @@ from catalog.base import Change
 from catalog.refs import MEMBERS, Taken
 
 #: Where a union's publish asserts the members' branches in the commit itself.
-NATIVE = pytest.mark.kinds("sqlite", "portable")
+NATIVE = pytest.mark.kinds("sqlite", "portable", "rest")
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _retention(
         "a seal on a seal of the same run",
-        'snapshot.role in (*_BELOW_A_SEAL, "seal")',
+        '(snapshot.role in _BELOW_A_SEAL or snapshot.role == above.role == "seal")',
         "snapshot.role in _BELOW_A_SEAL",
         "test_a_run_that_was_sealed_on_its_own_seal_stays_whole[sqlite]",
     ),

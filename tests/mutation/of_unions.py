@@ -15,7 +15,6 @@ _sealing = guards_of("catalog/sealing.py", _BEHAVIORS)
 _nessie = guards_of("catalog/nessie_runs.py", _BEHAVIORS)
 _unions = guards_of("wap/unions.py", "tests/unit/wap/test_unions.py")
 _undoing = guards_of("wap/undoing.py", "tests/unit/wap/test_unions.py")
-_activities = guards_of("wap/activities.py", "tests/unit/wap/test_unions.py")
 _keeper = guards_of("wap/keeper.py", _KEEPER)
 _joint = guards_of("wap/joint.py", _KEEPER)
 _turns = guards_of("wap/turns.py", _KEEPER)
@@ -25,7 +24,7 @@ GUARDS: tuple[Guard, ...] = (
         "a member that left in the moment of the publish",
         "*(moves.ref_is(m.branch.name, m.head) for m in audited.members),",
         "",
-        "test_a_member_that_leaves_in_the_moment_of_the_publish_wins_or_loses_whole[sqlite]",
+        "test_a_member_that_leaves_in_the_moment_of_the_publish_wins_or_loses_whole[rest]",
     ),
     _proof(
         "a union without one of its members",
@@ -93,12 +92,6 @@ GUARDS: tuple[Guard, ...] = (
         "if run_id in evidence.runs_of(seal):",
         "test_every_member_is_closed_as_a_run_of_its_own",
     ),
-    _activities(
-        "a member's own publish after its union's",
-        "if any(seal.run_id == run.owner for _, seal in evidence.seals(self.catalog, table)):",
-        "if published_move(self.catalog, run.owner, table) is not None:",
-        "test_a_late_publish_of_a_member_finds_that_it_is_published",
-    ),
     _joint(
         "a union whose audit failed",
         "if not audited.passed:",
@@ -109,7 +102,7 @@ GUARDS: tuple[Guard, ...] = (
         "a union that is left as it is",
         "await uninterrupted(self._dissolve())",
         "pass",
-        "test_those_who_wait_are_audited_once_together",
+        "test_a_bad_one_never_blocks_the_good_ones",
     ),
     _keeper(
         "a cancelled run that leaves a union at work",

@@ -59,6 +59,8 @@ class Crowd(Steps):
     during: dict[str, Callable[[RunRef], None]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    #: who was sealed although the audit had failed.
+    wronged: list[str] = field(default_factory=list)
     closed: dict[str, RunResult] = field(default_factory=dict)
 
     def all(self) -> list[Callable[..., object]]:
@@ -165,6 +167,8 @@ class Crowd(Steps):
     @_step
     def seal(self, run: RunRef, audited: Audited) -> Sealed:
         self._enter("seal", run)
+        if not audited.passed:
+            self.wronged.append(run.run_id)
         assert audited.passed
         self._fault("seal", "after")
         return Sealed(snapshot_id=audited.head)

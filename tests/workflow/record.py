@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -30,6 +30,7 @@ from wap.group_workflow import PublishTogether
 from wap.keeper import TableKeeper
 from wap.model import RunRequest
 from wap.runtime import binary
+from wap.turns import keeper_id
 from wap.workflow import WriteAuditPublish
 
 FOLDER = Path(__file__).with_name("histories")
@@ -109,6 +110,8 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "cancelled": _cancelled,
     "rebased": lambda: Scene(_moved(World(), 7, 8)),
     "redone": lambda: Scene(_moved(World(redo_once=True), 7)),
+    "queued": lambda: Scene(_moved(World(), 7, 8)),
+    "queued_and_redone": lambda: Scene(_moved(World(redo_once=True), 7)),
     "held_and_approved": lambda: _decided(_bad(), "approve"),
     "held_and_rejected": lambda: _decided(_bad(), "reject"),
     "held_and_late": lambda: Scene(_bad(0.2)),
@@ -159,6 +162,14 @@ async def _record(client: Client, name: str, scene: Scene) -> None:
             except WorkflowFailureError:
                 print(f"{name}: failed, as it must")  # noqa: T201 - a script
             history = await handle.fetch_history()
+            if name == "queued":
+                keeper = client.get_workflow_handle(keeper_id("p", "ns.t"))
+                await keeper.result()
+                _save("queued_keeper", await keeper.fetch_history())
+    _save(name, history)
+
+
+def _save(name: str, history: WorkflowHistory) -> None:
     document = _without_traces(json.loads(history.to_json()))
     (FOLDER / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
 

@@ -138,6 +138,9 @@ def proved(world, endings, published, rejected=()):
     expected = Counter(row for batch in published for row in batch.split())
     assert Counter(row for row in world.rows if not row.startswith("other")) == expected
     assert world.branches == {}
+    assert world.wronged == []
+    begun, ended = ({r for s, r in world.calls if s == step} for step in ("unite", "dissolve"))
+    assert begun == ended
     assert all(not r.incomplete for r in endings.values())
 
 
@@ -174,14 +177,16 @@ def test_a_run_that_meets_nobody_pays_nothing(play):
 
 
 def test_a_bad_one_never_blocks_the_good_ones(play):
-    """Each passes alone; two hold the same row, so that a union of both fails."""
+    """Each passes alone; of each pair both hold the same row, so that a union of them fails."""
     batches = [f"a{i}" for i in range(7)]
+    twins = ("x y", "x z"), ("u v", "u w")
     world = Crowd()
-    endings = play(world, gathered(world, *batches, "x y", "x z"))
-    (good,) = (b for b in ("x y", "x z") if endings[b].ending is Ending.PUBLISHED)
-    (bad,) = {"x y", "x z"} - {good}
-    proved(world, endings, [*batches, good], [bad])
-    assert endings[bad].reason == "wrong: x"
+    endings = play(world, gathered(world, *batches, *twins[0], *twins[1]))
+    good = [b for pair in twins for b in pair if endings[b].ending is Ending.PUBLISHED]
+    bad = [b for pair in twins for b in pair if b not in good]
+    assert len(good) == len(bad) == 2
+    proved(world, endings, [*batches, *good], bad)
+    assert {endings[b].reason for b in bad} == {"wrong: x", "wrong: u"}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -12,9 +13,11 @@ from catalog.errors import BranchNotFoundError, HeadMovedError
 from catalog.refs import Branch, TableName
 from checks.render import read_report
 from tests.unit.wap.test_guard_steps import Port, Shop, shop  # noqa: F401 - a fixture
+from tests.unit.wap.test_maintenance import Told
 from wap import evidence
 from wap.history import sealed_facts
 from wap.ledger.base import Ledger
+from wap.maintenance import _Work
 from wap.model import Ending, RunRequest, RunResult
 from wap.past import Looking
 from wap.reaudit import reaudit
@@ -283,3 +286,40 @@ def test_rows_that_are_wrong_only_together_fail_the_union(shop):  # noqa: F811
     assert all(crowd.shop.audited(run).passed for run in crowd.runs)
     crowd.unite()
     assert not crowd.audited().passed
+
+
+# --- when nobody is left who would end it --------------------------------------------------------
+
+
+def _maintained(crowd: Crowd) -> dict[str, str]:
+    """What a clean-up a week later does of all that is left, with every workflow over."""
+    later = datetime.now(UTC) + timedelta(days=7)
+    work = _Work(crowd.steps.project, crowd.steps, Told(), later, dry_run=False)
+    return {run.run_id: run.action for run in work.runs(None)}
+
+
+def test_a_published_union_that_nobody_dissolved_is_cleared_away_whole(crowd):
+    """Keeper and members were terminated right behind the publish."""
+    crowd.published()
+    actions = _maintained(crowd)
+    assert actions[UNION] == "published"
+    assert {actions[run.run_id] for run in crowd.runs} == {"published"}
+    assert crowd.ids() == [1, 2, 3, 10, 11, 20, 30, 31, 32]
+    assert crowd.steps.catalog.branches() == []
+    assert crowd.steps.home.runs() == []
+    assert [crowd.ledger.run(run.run_id).result.ending for run in crowd.runs] == [
+        Ending.PUBLISHED
+    ] * 3
+    assert crowd.ledger.run(UNION) is None
+    (proved,) = verify(crowd.steps.catalog, Records(crowd.ledger, crowd.steps.project.reports))
+    assert proved.unsealed == ()
+
+
+def test_a_union_that_nobody_ended_goes_with_its_members(crowd):
+    crowd.unite()
+    crowd.steps.seal(crowd.union, crowd.audited())
+    assert set(_maintained(crowd).values()) <= {"removed", "published"}
+    assert crowd.ids() == [1, 2, 3]
+    assert crowd.steps.catalog.branches() == []
+    assert crowd.steps.home.runs() == []
+    assert len(crowd.shop.data_files()) == 1
