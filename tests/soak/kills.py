@@ -93,8 +93,10 @@ class Soak:
         dice = random.Random(f"{tale.seed}/{tale.batches}")  # noqa: S311 - repeatable on purpose
         first, rows = tale.next_id, dice.randint(1, 2000)
         bad = tale.batches > 0 and dice.random() < BAD
-        file = self.shop.orders(f"orders-{tale.batches}.csv", range(first, first + rows),
-                                **({"amount": "-1.00"} if bad else {}))  # fmt: skip
+        file = self.shop.root / "data" / f"orders-{tale.batches}.csv"
+        if not file.exists():  # a soak that goes on finds it: a loaded file must not change
+            columns = {"amount": "-1.00"} if bad else {}
+            self.shop.orders(file.name, range(first, first + rows), **columns)
         after = tale.ids if bad else (*tale.ids, *range(first, first + rows))
         kills = [] if tale.batches == 0 else self._kill(dice, after)
         self._to_the_end(1 if bad else 0)
