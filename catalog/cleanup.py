@@ -18,6 +18,7 @@ from catalog.history import (
     summary_of,
 )
 from catalog.home import Home, NativeHome, foreign_branch
+from catalog.manifests import manifests_in
 from catalog.refs import Branch, Dropped, TableName
 from catalog.unstaging import delete_hidden
 
@@ -167,7 +168,7 @@ def delete_metadata(home: Home, table: Table, gone: Sequence[IcebergSnapshot]) -
         listed = storage.path_of(io, snapshot.manifest_list)
         if listed in used or not io.new_input(snapshot.manifest_list).exists():
             continue
-        for manifest in snapshot.manifests(io):
+        for manifest in manifests_in(snapshot, io):
             brought = manifest.added_snapshot_id in ids
             unused = storage.path_of(io, manifest.manifest_path) not in used
             if brought and unused and io.new_input(manifest.manifest_path).exists():

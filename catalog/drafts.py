@@ -32,6 +32,7 @@ from pyiceberg.table.snapshots import (
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog import naming
+from catalog.manifests import entries_of, manifests_in
 
 _FORMAT: Final = 2
 
@@ -131,7 +132,7 @@ class Draft:
     def _write_manifests(
         self, metadata: TableMetadata, parent: IcebergSnapshot | None
     ) -> list[ManifestFile]:
-        existing = parent.manifests(self._io) if parent is not None else []
+        existing = manifests_in(parent, self._io) if parent is not None else []
         if self.same_manifests:
             return existing
         existing = [m for m in existing if m.has_added_files() or m.has_existing_files()]
@@ -161,7 +162,7 @@ class Draft:
         removed = {f.file_path for f in self.removed}
         kept: list[ManifestFile] = []
         for manifest in existing:
-            entries = manifest.fetch_manifest_entry(self._io)
+            entries = entries_of(manifest, self._io)
             gone = {e.data_file.file_path for e in entries} & removed
             if not gone:
                 kept.append(manifest)
@@ -193,7 +194,7 @@ class Draft:
         for spec_id, small in groups.items():
             if len(small) < few:
                 continue
-            entries = [_again(e) for m in small for e in m.fetch_manifest_entry(self._io)]
+            entries = [_again(e) for m in small for e in entries_of(m, self._io)]
             merged = self._write(metadata, spec_id, entries)
             existing = [*merged, *(m for m in existing if m not in small)]
         return existing
@@ -257,9 +258,9 @@ def live_files(
     """The files a snapshot is made of (delete files of foreign writers included)."""
     return [
         entry.data_file
-        for manifest in snapshot.manifests(io)
+        for manifest in manifests_in(snapshot, io)
         if wanted(manifest)
-        for entry in manifest.fetch_manifest_entry(io)
+        for entry in entries_of(manifest, io)
     ]
 
 
@@ -267,9 +268,9 @@ def added_files(snapshot: IcebergSnapshot, io: FileIO) -> list[DataFile]:
     """The data files that the snapshot itself added."""
     return [
         entry.data_file
-        for manifest in snapshot.manifests(io)
+        for manifest in manifests_in(snapshot, io)
         if manifest.added_snapshot_id == snapshot.snapshot_id
-        for entry in manifest.fetch_manifest_entry(io)
+        for entry in entries_of(manifest, io)
         if entry.status == ManifestEntryStatus.ADDED
         and entry.snapshot_id == snapshot.snapshot_id
         and entry.data_file.content == DataFileContent.DATA
@@ -278,4 +279,4 @@ def added_files(snapshot: IcebergSnapshot, io: FileIO) -> list[DataFile]:
 
 def manifests_of(snapshot: IcebergSnapshot, io: FileIO) -> frozenset[tuple[str, int]]:
     """Location and length of every manifest of a snapshot: equal sets show equal rows."""
-    return frozenset((m.manifest_path, m.manifest_length) for m in snapshot.manifests(io))
+    return frozenset((m.manifest_path, m.manifest_length) for m in manifests_in(snapshot, io))

@@ -27,6 +27,7 @@ from pyiceberg.view import View
 
 from catalog import iceberg, naming
 from catalog.known import KnownMetadata
+from catalog.manifests import reading
 from catalog.nessie_api import Api, Content, Key, Meta, Put, Ref, RefGoneError
 from catalog.refs import MAIN, Branch
 
@@ -117,7 +118,8 @@ class PointerCatalog(MetastoreCatalog):
         known = self._known.get(location)
         if known is None:
             io = load_file_io(self.properties, location)
-            metadata = FromInputFile.table_metadata(io.new_input(location))
+            with reading(location):
+                metadata = FromInputFile.table_metadata(io.new_input(location))
             known = metadata, load_file_io({**self.properties, **metadata.properties}, location)
             self._known.put(location, *known)
         return Pointed(at, str(content["id"]), key, known[0], location, known[1], self)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import psycopg
 from pyiceberg.catalog.sql import SqlCatalog
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -26,6 +27,8 @@ _PATIENCE = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
+#: So long one statement waits for what another program has locked.
+_LOCK_SECONDS = 30
 #: What the slower of two processes meets that make the tables at once.
 _MADE_MEANWHILE = (psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation)
 
@@ -50,7 +53,14 @@ def open_postgres(name: str, properties: Mapping[str, str]) -> NativeCatalog:
     }
     with translated(f"catalog {name}"):
         catalog = _connect(name, {**properties, **own})
+    if "options" not in url.query:  # where somebody says lock_timeout
+        event.listen(catalog.engine, "begin", _wait_within_bounds)
     return NativeCatalog(catalog, SqlCommitter(catalog))
+
+
+def _wait_within_bounds(connection: Connection) -> None:
+    """Else whoever holds a lock would be waited for without end; asked each time for poolers."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
 
 
 def _connect(name: str, properties: Mapping[str, str]) -> SqlCatalog:

@@ -18,6 +18,7 @@ from catalog.errors import (
 )
 from catalog.history import Chain, ancestry, chain_of, head_id, head_of, is_bootstrap, value_of
 from catalog.home import Home, NativeHome
+from catalog.manifests import manifests_in
 from catalog.places import place_in
 from catalog.refs import MAIN, Branch, BranchState, Seal, Snapshot, TableName
 from catalog.staging import batch_of
@@ -103,6 +104,7 @@ def _matching(
     table: Table, snapshot: IcebergSnapshot, row_filter: BooleanExpression, name: TableName
 ) -> list[DataFile]:
     """The files that may hold matching rows, by their partitions and column bounds."""
+    manifests_in(snapshot, table.io)  # pyiceberg's own reading below does not prove it whole
     try:
         tasks = table.scan(row_filter=row_filter, snapshot_id=snapshot.snapshot_id).plan_files()
         files = [(task.file, task.delete_files) for task in tasks]

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from catalog import iceberg
 from catalog.commits import Committer, Proposal, delete_quietly, trim_metadata
 from catalog.known import KnownMetadata
+from catalog.manifests import reading
 from catalog.vendor import is_undone
 
 
@@ -59,7 +60,8 @@ class SqlCommitter(Committer):
         location = self._location(identifier)
         known = self._known.get(location)
         if known is None:
-            table = self._catalog.load_table(identifier)
+            with reading(location):
+                table = self._catalog.load_table(identifier)
             self._known.put(table.metadata_location, table.metadata, table.io)
             return table
         metadata, io = known
@@ -88,7 +90,10 @@ class SqlCommitter(Committer):
                 self._swap(session, swaps)
             except Exception as exc:
                 _delete_all_staged(swaps)
-                raise (_lost(exc) or exc) from exc
+                lost = _lost(exc)
+                if lost is None:
+                    raise  # not «from» itself: whoever follows its causes would never arrive
+                raise lost from exc
             try:
                 session.commit()
             except DBAPIError as exc:

@@ -10,6 +10,7 @@ from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog import storage
 from catalog.home import Home
+from catalog.manifests import entries_of, manifests_in
 
 #: What a snapshot refers to, by the location of each manifest.
 Manifests = dict[str, ManifestFile]
@@ -34,7 +35,7 @@ def data_in_use(
             if location in seen:
                 continue
             try:
-                entries = manifest.fetch_manifest_entry(io)
+                entries = entries_of(manifest, io)
             except FileNotFoundError:
                 if _is_there(home, table, snapshot):
                     raise
@@ -61,7 +62,7 @@ def _read(
     """Each snapshot's manifests; one that another run removed meanwhile refers to nothing more."""
     for snapshot in snapshots:
         try:
-            yield snapshot, {m.manifest_path: m for m in snapshot.manifests(table.io)}
+            yield snapshot, {m.manifest_path: m for m in manifests_in(snapshot, table.io)}
         except FileNotFoundError:
             if _is_there(home, table, snapshot):
                 raise

@@ -78,7 +78,8 @@ _AWS_ERROR = ("botocore.exceptions", "ClientError")
 _AWS_BUSY = ("ThrottlingException", "TooManyRequestsException", "ConcurrentModificationException")
 
 _RETRY = "it is tried again by itself; if this stays, look whether the catalog is up and its disk"
-_WHOLE = "main is untouched; restore the file from a backup, or upgrade this program"
+#: The way back from a metadata file that cannot be read.
+WHOLE = "main is untouched; restore the file from a backup, or upgrade this program"
 
 
 @contextmanager
@@ -107,8 +108,8 @@ def as_ours(exc: Exception, where: str) -> CatalogError | None:
         hint = "check the catalog's credentials"
         return CatalogConfigError("the catalog refuses us", where=where, hint=hint)
     if isinstance(exc, _UNREADABLE):
-        what = f"a metadata file cannot be read: {_unreadable(exc)}"
-        return CorruptMetadataError(what, where=where, hint=_WHOLE)
+        what = f"a metadata file cannot be read: {unreadable(exc)}"
+        return CorruptMetadataError(what, where=where, hint=WHOLE)
     if _is_database_error(exc):
         return _of_database(exc, where)
     return _of_system(exc, where) if isinstance(exc, OSError) else _of_request(exc, where)
@@ -144,7 +145,7 @@ def _of_system(exc: OSError, where: str) -> CatalogError:
         hint = "free some room and run again; nothing was published"
         return StorageFullError("no room left to write", where=where, hint=hint)
     if isinstance(exc, FileNotFoundError):
-        return CorruptMetadataError(f"a file is missing: {text}", where=where, hint=_WHOLE)
+        return CorruptMetadataError(f"a file is missing: {text}", where=where, hint=WHOLE)
     if exc.errno in _DENIED:
         hint = "give this user read and write access to the warehouse and the catalog's database"
         return CatalogConfigError(f"access denied: {text}", where=where, hint=hint)
@@ -202,7 +203,7 @@ def _is_unanswered(exc: BaseException) -> bool:
     return any((c.__module__, c.__name__) in _UNANSWERED for c in type(exc).__mro__)
 
 
-def _unreadable(exc: BaseException) -> str:
+def unreadable(exc: BaseException) -> str:
     """What is wrong with a file; pydantic says it in its second line, after a count of errors."""
     lines = [line.strip() for line in str(exc).splitlines()]
     if len(lines) == 1 or "validation error" not in "".join(lines[:1]):

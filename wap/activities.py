@@ -26,7 +26,7 @@ from wap.auditing import (
 from wap.closing import close_run, facts_of_run, hold_run, publish_result, record_refusal
 from wap.declared import declared
 from wap.engines.base import Engine
-from wap.errors import BatchRefusedError, ConfigError, DecisionRefusedError
+from wap.errors import BatchRefusedError, ConfigError, DecisionRefusedError, RunNotFoundError
 from wap.groups import with_contracts
 from wap.homes import RunHome
 from wap.ledger.base import Ledger
@@ -58,7 +58,13 @@ from wap.steps import (
     United,
 )
 from wap.turns import Ticket
-from wap.undoing import dissolve, published_move, take_over, undo_run
+from wap.undoing import (
+    dissolve,
+    published_move,
+    take_over,
+    undo_run,
+    undo_without_plan,
+)
 from wap.unions import has_left, is_union, plans_of, taken_by, unite, unites
 from wap.writing import count_batch, shape_of, write_batch
 
@@ -283,7 +289,10 @@ class Activities(Steps):
     @_step
     def drop_branch(self, run: RunRef) -> Undone:
         folder = self._folder(run.run_id)
-        pinned = folder.plan(run.round)
+        try:
+            pinned = folder.plan(run.round)
+        except RunNotFoundError:
+            return undo_without_plan(self.catalog, run.owner, folder)
         undone = undo_run(self.catalog, run.owner, _table(pinned), pinned.before, folder)
         if undone.published is not None:
             take_over(self.catalog, run.owner, _table(pinned), folder)
@@ -299,6 +308,10 @@ class Activities(Steps):
     @_step
     def close(self, run: RunRef, result: RunResult) -> RunResult:
         folder = self._folder(run.run_id)
+        if (damage := folder.damage()) is not None:
+            folder.remove()
+            warned = (*result.warnings, f"neither report nor ledger tell of the run: {damage}")
+            return result.model_copy(update={"warnings": warned})
         waivers: tuple[Waiver, ...] = ()
         if folder.has_plan(run.round) and not result.nothing_new:
             table = _table(folder.plan(run.round))

@@ -25,7 +25,7 @@ from temporalio.worker import (
 from catalog.errors import CatalogError
 from checks.errors import ChecksError
 from wap import failures
-from wap.drill import When
+from wap.drill.crash import When
 from wap.errors import WapError
 from wap.metrics import step_ended
 from wap.model import StepFacts

@@ -65,8 +65,8 @@ def audit_head(
     with relation_of(
         catalog,
         staging,
-        neighbours=_named(contracts, staging.table, catalog.tables()),
-        beside=_named(contracts, staging.table, beside),
+        neighbours=named_in(contracts, staging.table, catalog.tables()),
+        beside=named_in(contracts, staging.table, beside),
         masked=pinned.pipeline.masked,
         keys=pinned.pipeline.write.keys,
         memory_limit=memory_limit,
@@ -163,7 +163,7 @@ def basis_of(pinned: PinnedPlan, books: Books) -> Basis:
     )
 
 
-def _named(
+def named_in(
     contracts: Sequence[Contract], table: TableName, others: Sequence[TableName]
 ) -> tuple[TableName, ...]:
     """Other tables whose name a contract mentions; the rest need not be loaded."""

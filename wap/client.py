@@ -23,6 +23,7 @@ from temporalio.exceptions import FailureError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from wap.errors import DecisionRefusedError
+from wap.holding import NOT_HELD
 from wap.membership import member_id
 from wap.model import Ending, Held, Progress, Refusal, RunRequest, RunResult, Waiver
 from wap.turns import ENLIST, KEEPER, Ticket, keeper_id
@@ -111,9 +112,7 @@ async def decide(client: Client, held: Held, said: Waiver | Refusal) -> Handle:
     handle: Handle = client.get_workflow_handle(held.workflow_id, result_type=RunResult)
     name = "approve" if isinstance(said, Waiver) else "reject"
     try:
-        await handle.execute_update(name, said)
-    except WorkflowUpdateFailedError as exc:
-        raise _refused(exc.cause, said.run_id) from exc
+        await _told_until_heard(handle, name, said)
     except RPCError as exc:
         if exc.status is not RPCStatusCode.NOT_FOUND:
             raise
@@ -123,6 +122,23 @@ async def decide(client: Client, held: Held, said: Waiver | Refusal) -> Handle:
             hint="see `wap status`; docs/operations.md says what to do with a branch nobody ends",
         ) from exc
     return handle
+
+
+async def _told_until_heard(handle: Handle, name: str, said: Waiver | Refusal) -> None:
+    """Tell it again while the run is held and yet says that it is not.
+
+    A run whose server was stopped just as it was held may hear of both in one message, and then it
+    looks at what it is told first.
+    """
+    for is_last in (False, False, True):
+        try:
+            await handle.execute_update(name, said)
+        except WorkflowUpdateFailedError as exc:
+            refused = _refused(exc.cause, said.run_id)
+            if is_last or refused.what != NOT_HELD or (await _progress(handle)).held is None:
+                raise refused from exc
+        else:
+            return
 
 
 def _refused(cause: BaseException, run_id: str) -> DecisionRefusedError:

@@ -130,6 +130,8 @@ def close_run(
         waivers: those in force on the table.
     """
     folder = home.folder(run.run_id)
+    if not folder.has_plan(0):
+        folder.remove()  # it may hold what its steps took
     if not folder.has_plan(run.round):
         return result
     pinned = folder.plan(run.round)

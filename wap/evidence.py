@@ -19,6 +19,7 @@ from catalog import storage
 from catalog.base import BranchCatalog, Staging
 from catalog.errors import CatalogConfigError, UnsealedError
 from catalog.refs import Seal, Snapshot, TableName
+from catalog.vendor import translated
 from wap.membership import member_id
 from wap.model import RunFacts, Waiver
 from wap.runs import Books, Member
@@ -110,10 +111,15 @@ def path_of(location: str, run_id: str, digest: str) -> str:
 
 
 def write(io: FileIO, location: str, run_id: str, evidence: Evidence) -> str:
-    """Write (or write again) the file; returns the sha256 hex of its content."""
+    """Write (or write again) the file; returns the sha256 hex of its content.
+
+    Raises:
+        StorageFullError, CatalogUnavailableError, CatalogConfigError: the storage refuses it.
+    """
     content = evidence.model_dump_json().encode()
     digest = hashlib.sha256(content).hexdigest()
-    with io.new_output(path_of(location, run_id, digest)).create(overwrite=True) as stream:
+    path = path_of(location, run_id, digest)
+    with translated(path), io.new_output(path).create(overwrite=True) as stream:
         stream.write(content)
     return digest
 
@@ -137,11 +143,12 @@ def read(io: FileIO, location: str, seal: Seal) -> Evidence:
     digest = seal.notes.get(NOTE, "")
     path = path_of(location, seal.run_id, digest)
     hint = "restore the file from a backup; `wap verify` lists what it belongs to"
-    source = io.new_input(path)
-    if not source.exists():
-        raise UnsealedError("the evidence file of a seal is missing", where=path, hint=hint)
-    with source.open() as stream:
-        content = stream.read()
+    with translated(path):
+        source = io.new_input(path)
+        if not source.exists():
+            raise UnsealedError("the evidence file of a seal is missing", where=path, hint=hint)
+        with source.open() as stream:
+            content = stream.read()
     if hashlib.sha256(content).hexdigest() != digest:
         raise UnsealedError(
             "an evidence file is not the one that was sealed", where=path, hint=hint

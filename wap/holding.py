@@ -12,6 +12,8 @@ from wap.model import FailedCheck, Held, Refusal, Waiver
 DEFAULT_DAYS = 30
 #: A waiver is for data that will be mended; one for years is a contract that wants changing.
 MAX_DAYS = 366
+#: What a run says that nobody need decide on.
+NOT_HELD = "the run is not held"
 
 
 def check_waiver(held: Held | None, waiver: Waiver, run_id: str, now: datetime) -> None:
@@ -75,7 +77,7 @@ def _check(held: Held | None, said: Waiver | Refusal, run_id: str, now: datetime
         )
     if held is None:
         hint = "nobody decided it, or somebody did already; see `wap status`"
-        raise _refused("the run is not held", run_id, hint)
+        raise _refused(NOT_HELD, run_id, hint)
     if now >= held.until:
         what = f"the run was held until {held.until:%Y-%m-%d %H:%M %Z}; it is being rejected"
         raise _refused(what, run_id, "run again")

@@ -178,7 +178,7 @@ class _Work:
             tables = {s.table for s in own}
             times = [s.created_at for s in own if s.created_at is not None]
             for folder in map(self.steps.home.folder, folders.get(run_id, ())):
-                if folder.has_plan(0):
+                if folder.has_plan(0) and folder.damage() is None:
                     plan = folder.plan(0)
                     tables.add(TableName.parse(plan.pipeline.table))
                     times.append(plan.started_at)
@@ -252,7 +252,7 @@ class _Work:
     def _close(self, run_id: str, undone: dict[TableName, Undone]) -> None:
         """Tell report and ledger how the run ended, and remove its folder."""
         folder = self.steps.home.folder(run_id)
-        if not folder.has_plan(0) or folder.members():
+        if not folder.has_plan(0) or folder.damage() is not None or folder.members():
             folder.remove()  # a union is no run of its own to ledger and reports
             return
         rounds = 0

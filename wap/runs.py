@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from checks.report import Report
 from wap.documents import Documents, LocalDocuments, StoredDocuments
@@ -209,9 +209,27 @@ class RunFolder:
         """The plan of a round.
 
         Raises:
-            RunNotFoundError: it was never pinned, or the folder is gone.
+            RunNotFoundError: it was never pinned, or the folder is gone or damaged.
         """
-        return PinnedPlan.model_validate_json(self._read(f"plan-{number}.json"))
+        name = f"plan-{number}.json"
+        try:
+            return PinnedPlan.model_validate_json(self._read(name))
+        except (ValidationError, UnicodeDecodeError) as exc:
+            raise RunNotFoundError(
+                f"run {self._run_id} has a damaged {name}",
+                where=self._documents.where,
+                hint="it is rolled back; run it again",
+            ) from exc
+
+    def damage(self) -> str | None:
+        """What is wrong with the folder: its first plan cannot be read; None: nothing."""
+        if not self.has_plan(0):
+            return None
+        try:
+            self.plan(0)
+        except RunNotFoundError as exc:
+            return exc.what
+        return None
 
     def has_plan(self, number: int) -> bool:
         """Whether the round was pinned already (by an attempt that died afterwards)."""

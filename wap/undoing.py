@@ -48,6 +48,18 @@ def undo_run(
     return Undone(removed=f"{dropped.files} files, {dropped.bytes:,} bytes")
 
 
+def undo_without_plan(catalog: BranchCatalog, run_id: str, folder: RunFolder) -> Undone:
+    """The same of a run whose folder is gone or damaged: the catalog says which table it staged."""
+    staged = [s.table for s in catalog.branches() if s.branch.run_id == run_id]
+    for table in staged:
+        return undo_run(catalog, run_id, table, folder=folder)
+    for table in catalog.tables():
+        move = published_move(catalog, run_id, table)
+        if move is not None:
+            return Undone(removed=_PUBLISHED, published=move)
+    return Undone(removed="nothing: no branch of the run is there")
+
+
 def published_move(
     catalog: BranchCatalog, run_id: str, table: TableName, before: int | None = None
 ) -> SnapshotMove | None:

@@ -21,7 +21,7 @@ from checks.soda import SodaAuditor
 from wap.activities import SparkPorts
 from wap.attempts import AttemptInterceptor
 from wap.builds import build_of, deployment_of
-from wap.drill import crash_from
+from wap.drill.crash import crash_from
 from wap.engines.arrow import ArrowEngine
 from wap.engines.spark import SparkEngine
 from wap.group_activities import GroupActivities
@@ -121,6 +121,7 @@ def make_worker(
         identity: what the server knows it as; by default process and host.
     """
     deployment = deployment_of(activities.project)
+    crash = crash_from(os.environ, activities.project.root)
     return Worker(
         client,
         task_queue=queue,
@@ -129,7 +130,7 @@ def make_worker(
         activities=activities.all(),
         activity_executor=ThreadPoolExecutor(slots, "wap-step"),
         max_concurrent_activities=slots,
-        interceptors=[AttemptInterceptor(activities.record, crash_from(os.environ))],
+        interceptors=[AttemptInterceptor(activities.record, crash)],
         # A dead worker's private queue is given up soon, so that the next one can take over.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         max_heartbeat_throttle_interval=timedelta(seconds=1),

@@ -89,7 +89,7 @@ class Cluster:
         process = subprocess.Popen(
             [sys.executable, "-m", "wap", "worker", "--project", str(shop.root), *args],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            env=environment({**self.settings, **env}),
+            env=environment({**self.settings, **env}, shop.root),
         )  # fmt: skip
         worker = Worker(process)
         threading.Thread(target=worker.listen, daemon=True).start()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from wap import runtime
+from wap.drill import crash
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,10 +74,19 @@ class Shop:
     def wap(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
         return self._call(["-m", "wap", *args], env)
 
+    def plain(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """The same with the environment as it is given: nobody makes this a scratch project."""
+        command = [sys.executable, "-m", "wap", *args, "--project", str(self.root)]
+        own = {k: v for k, v in os.environ.items() if not k.startswith(("WAP_", "TEMPORAL_"))}
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=240, env={**own, **env}
+        )
+
     def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, str(ROOT / "run_workflow.py"), *args, "--project", str(self.root)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(env),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment(env, self.root),
         )  # fmt: skip
 
     def result(self, *args: str, code: int = 0, **env: str) -> dict[str, Any]:
@@ -109,11 +119,15 @@ class Shop:
         where = [] if "--project" in args else ["--project", str(self.root)]
         return subprocess.run(
             [sys.executable, *args, *where],
-            capture_output=True, text=True, check=False, env=environment(env), timeout=240,
+            capture_output=True, text=True, check=False, timeout=240,
+            env=environment(env, self.root),
         )  # fmt: skip
 
 
-def environment(env: dict[str, str]) -> dict[str, str]:
+def environment(env: dict[str, str], root: Path) -> dict[str, str]:
+    """What a door of a project gets; a boundary to crash at makes it a scratch project first."""
+    if crash.VARIABLE in env:
+        env = {**env, **crash.crash_at(root, env[crash.VARIABLE])}
     own = {k: v for k, v in os.environ.items() if not k.startswith(("WAP_", "TEMPORAL_"))}
     return {**own, "WAP_TEMPORAL__HEARTBEAT_SECONDS": "3", **env}
 

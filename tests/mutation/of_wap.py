@@ -468,8 +468,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _evidence(
         "a file that is missing",
-        "if not source.exists():\n        raise",
-        "if False:\n        raise",
+        "if not source.exists():\n            raise",
+        "if False:\n            raise",
         "test_a_missing_file_is_said_so",
     ),
     _evidence(

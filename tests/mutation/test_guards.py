@@ -23,6 +23,7 @@ from tests.mutation import (
     of_branches,
     of_checks,
     of_contracts,
+    of_drill,
     of_groups,
     of_keyed,
     of_maintenance,
@@ -52,6 +53,7 @@ GUARDS = (
     *of_keyed.GUARDS,
     *of_unions.GUARDS,
     *of_groups.GUARDS,
+    *of_drill.GUARDS,
 )
 
 #: A broken guard must be missed by an assertion. These say that the mutant itself is nonsense.

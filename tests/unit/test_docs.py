@@ -20,7 +20,7 @@ import checks.errors
 import wap.errors
 from catalog.refs import Branch, BranchState, TableName
 from checks.contract import parse_contract
-from wap import drill, failures
+from wap import failures
 from wap.cli import commands
 from wap.cli.app import app
 from wap.cli.entry import _call
@@ -28,6 +28,8 @@ from wap.cli.live import result_json
 from wap.cli.show import _branch_json
 from wap.diff import TableDiff
 from wap.doctor import Finding
+from wap.drill import crash
+from wap.drill.model import Drill
 from wap.maintenance import Upkeep
 from wap.model import Build, Ending, ExitCode, RunResult
 from wap.pipeline import parse_pipeline
@@ -162,7 +164,7 @@ def test_files_of_the_repository_that_are_named_exist(path):
 
 @every_document
 def test_variables_are_settings(path):
-    known = {"WAP_PROJECT", drill.VARIABLE}
+    known = {"WAP_PROJECT", crash.VARIABLE}
     for name in set(re.findall(r"\bWAP_[A-Z0-9_]*[A-Z0-9]", path.read_text())) - known:
         section_, _, key = name.removeprefix("WAP_").lower().partition("__")
         fields = Settings.model_fields[section_].annotation
@@ -333,6 +335,13 @@ def test_verify_sample_holds_proofs():
 def test_samples_of_one_document_each(name, model):
     sample = samples()[name]
     assert shape(model.model_validate(sample).model_dump(mode="json")) == shape(sample)
+
+
+def test_drill_sample_is_a_drill():
+    sample = samples()["drill"]
+    found = Drill.model_validate({k: v for k, v in sample.items() if k != "ok"})
+    assert shape({**found.model_dump(mode="json"), "ok": found.ok}) == shape(sample)
+    assert sample["ok"] is found.ok
 
 
 def test_maintain_sample_is_an_upkeep():

@@ -3,6 +3,7 @@
 from wap.cli import (
     access,
     decide,
+    drill,
     keep,
     maintain,
     new,
@@ -16,7 +17,6 @@ from wap.cli import (
 from wap.cli.app import app
 
 __all__ = [
-    "access", "app", "decide", "keep", "maintain", "new", "pipelines", "proof", "run", "serve",
-    "show",
-    "workers",
+    "access", "app", "decide", "drill", "keep", "maintain", "new", "pipelines", "proof", "run",
+    "serve", "show", "workers",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Self
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -92,6 +93,34 @@ class LiveRuns:
                 mark = "failed" if step.failed else "done"
                 label = _label(step)
                 self._console.print(Text(f"{name}: {label} {mark} in {step.seconds:.2f} s"))
+
+
+class Counted:
+    """Says how far a command is: a line that is redrawn on a terminal, a line each elsewhere."""
+
+    def __init__(self, console: Console, what: str) -> None:
+        self._console = console
+        self._what = what
+        self._status = Status(what, console=console)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._status.stop()
+
+    def told(self, name: str, done: int, of: int) -> None:
+        """One more is done."""
+        line = Text(f"{self._what} {done} of {of}: {name}")
+        if self._console.is_terminal:
+            self._status.update(line)
+        else:
+            self._console.print(line)
 
 
 def _heading(run: Watched) -> str:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
 from wap.cli.app import JsonOption, ProjectOption, app, console, messages, open_project
-from wap.cli.live import print_json, waiver_line
+from wap.cli.live import Counted, print_json, waiver_line
 from wap.cli.show import grid_of
 from wap.errors import ConfigError
 
@@ -27,34 +24,6 @@ if TYPE_CHECKING:
     from wap.reaudit import Reaudit, Told
     from wap.verifying import TableProof
     from wap.worker import Ports
-
-
-class _Counted:
-    """Says how far a command is: a line that is redrawn on a terminal, a line each elsewhere."""
-
-    def __init__(self, console: Console, what: str) -> None:
-        self._console = console
-        self._what = what
-        self._status = Status(what, console=console)
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._status.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:
-            self._status.stop()
-
-    def told(self, name: str, done: int, of: int) -> None:
-        """One more is done."""
-        line = Text(f"{self._what} {done} of {of}: {name}")
-        if self._console.is_terminal:
-            self._status.update(line)
-        else:
-            self._console.print(line)
 
 
 @app.command()
@@ -71,7 +40,7 @@ def verify(
 
     opened = open_project(project)
     names = [TableName.parse(t) for t in tables or []]
-    with open_ports(opened) as ports, _Counted(messages, "seal") as counted:
+    with open_ports(opened) as ports, Counted(messages, "seal") as counted:
         records = Records(ports.ledger, opened.reports)
         told = counted.told if messages.is_terminal else _silent
         proofs = prove(ports.catalog, records, names, told)
@@ -125,7 +94,7 @@ def reaudit(
 
     opened = open_project(project)
     with open_ports(opened) as ports, messages.status(f"audit of {run}, once more"):
-        found = repeat(_looking(opened, ports), ports.ledger, run)
+        found = repeat(looking_of(opened, ports), ports.ledger, run)
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
@@ -133,7 +102,8 @@ def reaudit(
     raise typer.Exit(0 if found.equal else 1)
 
 
-def _looking(project: Project, ports: Ports) -> Looking:
+def looking_of(project: Project, ports: Ports) -> Looking:
+    """What looking at published runs again needs."""
     from wap.past import Looking  # noqa: PLC0415 - see the package's docstring
     from wap.worker import auditor_of  # noqa: PLC0415 - see above
 
@@ -185,9 +155,9 @@ def audit(
     contracts = [_contract(path) for path in contract]
     table = table_of(contracts)
     _check_target(opened, target, str(table))
-    with open_ports(opened) as ports, _Counted(messages, "audit") as counted:
+    with open_ports(opened) as ports, Counted(messages, "audit") as counted:
         found = propose(
-            _looking(opened, ports),
+            looking_of(opened, ports),
             table,
             contracts,
             last=last,

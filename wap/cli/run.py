@@ -52,7 +52,7 @@ def run(
             )
         requests = [request_of(opened, group)]
     else:
-        requests = _requests(opened, pipelines or [], every, source or [], start, end)
+        requests = requests_of(opened, pipelines or [], every, source or [], start, end)
     do_runs(opened, requests, as_json=as_json)
 
 
@@ -85,7 +85,7 @@ def _severity(code: ExitCode) -> int:
     return order.index(code)
 
 
-def _requests(
+def requests_of(
     project: Project,
     names: list[str],
     every: bool,
@@ -93,6 +93,11 @@ def _requests(
     start: str | None,
     end: str | None,
 ) -> list[RunRequest]:
+    """What a door asks for, proved before anything is started.
+
+    Raises:
+        ConfigError: options that do not go together, or a declaration that is not valid.
+    """
     if every == bool(names):
         known = ", ".join(project.pipelines()) or "none yet: `wap init` makes one"
         raise ConfigError("name the pipelines to run, or give --all", hint=f"there are: {known}")

@@ -54,6 +54,11 @@ _ONE_STATE = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 #: What Postgres says of a connection that no later attempt will get either.
 _REFUSED = ("password authentication failed", "no pg_hba.conf entry", "does not exist")
+#: What SQLite and Postgres say when there is no room, and of a file that is damaged.
+_FULL = ("disk is full", "No space left", "could not extend file")
+_BROKEN = ("malformed", "not a database")
+#: A full disk under SQLite's shared memory, too.
+_SICK = "disk I/O error"
 _UNDEFINED_TABLE = "42P01"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -116,8 +121,6 @@ class Database:
                 return
         with self.write() as connection:
             if not self.sqlite:
-                wait = func.set_config("lock_timeout", f"{BUSY_SECONDS}s", True)
-                connection.execute(select(wait))
                 connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
             if self._version(connection) != HEAD:
                 _upgrade(connection)
@@ -169,7 +172,7 @@ class Database:
         no_table = "no such table" in what or (
             getattr(exc.orig, "sqlstate", None) == _UNDEFINED_TABLE
         )
-        hint = "start once with migrations" if no_table else "check the ledger's url"
+        hint = "start once with migrations" if no_table else _hint(what)
         return LedgerError(f"the ledger cannot be used: {what}", where=self.name, hint=hint)
 
     def _unavailable(self, what: str) -> LedgerUnavailableError:
@@ -182,6 +185,20 @@ class Database:
         if self.sqlite:
             return "locked" in what or "busy" in what
         return not any(words in what for words in _REFUSED)
+
+
+def _hint(what: str) -> str:
+    """What a person can do about what the database says."""
+    if any(words in what for words in _FULL):
+        return "free some space, then run again"
+    if _SICK in what:
+        return "look whether its disk is full or broken: free some space, then run again"
+    if any(words in what for words in _BROKEN):
+        return (
+            "restore it from a backup; or, if no pipelines are kept in it, remove the file and run "
+            "`wap rebuild-ledger`"
+        )
+    return "check the ledger's url"
 
 
 def _said(error: BaseException | None) -> str:
@@ -226,6 +243,7 @@ def _engine(url: URL, *, sqlite: bool, pooled: bool) -> Engine:
         ) from exc
     if sqlite:
         event.listen(engine, "connect", _on_connect)
+    if sqlite or "options" not in url.query:  # where somebody says lock_timeout
         event.listen(engine, "begin", _on_begin)
     return engine
 
@@ -237,6 +255,10 @@ def _on_connect(connection: Any, _: object) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
+    if connection.dialect.name != "sqlite":
+        if not connection.get_execution_options().get("wap_read_only", False):
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'")
+        return
     # A transaction that reads first and writes later cannot wait for the lock: SQLite says
     # "locked" at once. So a writer takes it at the start, where the busy timeout counts.
     read_only = connection.get_execution_options().get("wap_read_only", False)

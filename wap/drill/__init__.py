@@ -1,0 +1,1 @@
+"""Drills: workers killed and batches spoiled on purpose, far from the project's own tables."""
