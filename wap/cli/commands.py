@@ -8,6 +8,7 @@ from wap.cli import (
     new,
     pipelines,
     proof,
+    replay,
     run,
     serve,
     show,
@@ -16,7 +17,8 @@ from wap.cli import (
 from wap.cli.app import app
 
 __all__ = [
-    "access", "app", "decide", "keep", "maintain", "new", "pipelines", "proof", "run", "serve",
+    "access", "app", "decide", "keep", "maintain", "new", "pipelines", "proof", "replay", "run",
+    "serve",
     "show",
     "workers",
 ]  # fmt: skip
