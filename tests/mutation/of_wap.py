@@ -370,8 +370,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _sealing(
         "a seal without the evidence's digest",
-        'notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest, **group},',
-        'notes={"pipeline": pinned.pipeline.name, **group},',
+        'notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest, **(notes or {})},',
+        'notes={"pipeline": pinned.pipeline.name, **(notes or {})},',
         "test_what_is_published_carries_its_evidence",
     ),
     _sealing(
