@@ -222,7 +222,6 @@ def test_a_row_that_an_engine_loses_is_missed(shop, table):
 @pytest.mark.parametrize(
     ("step", "call", "table"),
     [
-        ("stage", "open_branch", ASIDE),
         ("stage", "stage", ASIDE),
         ("stage", "stage", ORDERS),
         ("quarantine", "restage", ASIDE),
