@@ -62,6 +62,7 @@ class Staging:
         expected: main's head to publish over; None while the table is new.
         head: the branch's head.
         staged: whether this run's change is already in ``head``.
+        notes: what the change said of itself (``Change.summary``); {} before it is staged.
         schema: the candidate's schema, with the table's field ids.
         spec: the partition spec new files are written with.
         location: the table's own root; a run's data files lie under :attr:`data_location`.
@@ -79,6 +80,7 @@ class Staging:
     location: str
     io: FileIO
     properties: Mapping[str, str]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def data_location(self) -> str:
@@ -224,6 +226,19 @@ class BranchCatalog(ABC):
             BranchNotFoundError: it is gone; nothing is created in its place.
             RebaseRefusedError: ``change.removed`` names files that main does not show.
             CatalogConfigError: a file's name does not go with its place in the change.
+        """
+
+    @abstractmethod
+    def restage(self, staging: Staging, change: Change) -> Staging:
+        """Put another change in place of the one that is staged; the branch has one as before.
+
+        The new change stands where the old one stood, so its ``removed`` names files that main
+        showed there. A seal of the old change goes with it. Data files are left alone: those of
+        the old change that are not in the new one are the caller's to delete, once this is done.
+
+        Raises:
+            HeadMovedError: the branch is not at ``staging.head``, or holds no change yet.
+            BranchNotFoundError, RebaseRefusedError, CatalogConfigError: as :meth:`stage`.
         """
 
     @abstractmethod

@@ -155,6 +155,7 @@ class MemoryCatalog(BranchCatalog):
             location=found.location,
             io=self._io,
             properties=dict(found.properties),
+            notes=dict(change.value.summary) if (change := change_of(own)) else {},
         )
 
     @locked
@@ -254,23 +255,37 @@ class MemoryCatalog(BranchCatalog):
     @locked
     def stage(self, staging: Staging, change: Change) -> Staging:
         """See the port."""
+        return self._put(staging, change, again=False)
+
+    @locked
+    def restage(self, staging: Staging, change: Change) -> Staging:
+        """See the port."""
+        return self._put(staging, change, again=True)
+
+    def _put(self, staging: Staging, change: Change, *, again: bool) -> Staging:
+        """Put a change on the branch, or in place of the one that is there."""
         check_names(change)
         branch, name = staging.branch, staging.table
         table, own = self._staged(branch, name)
         staged, digest = change_of(own), change_digest(change)
         if staged is not None and staged.shows.change == digest:
             return self.staging(branch, name)
-        if staged is not None or own[0].value.id != staging.head:
+        if (staged is not None) is not again or own[0].value.id != staging.head:
             raise moved(name, branch.name, staging.head, own[0].value.id)
+        gone = own[: own.index(staged) + 1] if staged is not None else []
+        base = table.nodes[gone[-1].value.parent_id or -1] if gone else own[0]
         removed = {f.file_path for f in change.removed}
-        if removed - {f.file_path for f in own[0].files}:
+        if removed - {f.file_path for f in base.files}:
             what = "files to be replaced are not in the published table"
             raise RebaseRefusedError(what, where=f"{name} on {branch}")
         added = (*change.added, *change.kept)
-        files = (*(f for f in own[0].files if f.file_path not in removed), *added)
-        summary = {**change.summary, naming.RUN: branch.run_id}
+        files = (*(f for f in base.files if f.file_path not in removed), *added)
+        noted = {k: v for n in gone for k, v in n.value.summary.items() if k == naming.BASE_SCHEMA}
+        summary = {**noted, **change.summary, naming.RUN: branch.run_id}
+        for node in gone:
+            del table.nodes[node.value.id]
         shows = Shows(own[0].schema, files, added, bool(removed), digest)
-        table.add(branch.name, "stage", summary, shows, own[0])
+        table.add(branch.name, "stage", summary, shows, base)
         return self.staging(branch, name)
 
     @locked

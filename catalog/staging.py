@@ -1,13 +1,17 @@
-"""Staging a change on a branch, and the files it consists of."""
+"""Staging a change on a branch, putting another in its place, and the files it consists of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog import moves, naming
 from catalog.base import Change, Scan, Staging
 from catalog.batches import change_digest, check_names, is_kept
+from catalog.cleanup import delete_metadata
 from catalog.commits import Decision, Done, Proposal, settle
 from catalog.drafts import Draft, MissingFilesError, added_files
 from catalog.errors import HeadMovedError, RebaseRefusedError
@@ -19,17 +23,66 @@ from catalog.views import schema_of, staging_of
 
 def stage(home: Home, staging: Staging, change: Change) -> Staging:
     """See :meth:`catalog.base.BranchCatalog.stage`."""
+
+    def next_of(place: Place, digest: str, drafts: list[Draft]) -> Proposal:
+        if not drafts:
+            drafts.append(_draft(place.table, staging, change, digest))
+        return _proposal(place, drafts[0])
+
+    def check(chain: Chain) -> None:
+        if chain.staged is not None or chain.head.snapshot_id != staging.head:
+            raise moved(staging, chain)
+
+    return _settled(home, staging, change, check, next_of)
+
+
+def restage(home: Home, staging: Staging, change: Change) -> Staging:
+    """See :meth:`catalog.base.BranchCatalog.restage`."""
+    gone: list[IcebergSnapshot] = []
+
+    def next_of(place: Place, digest: str, drafts: list[Draft]) -> Proposal:
+        chain = place.chain
+        if not drafts:
+            drafts.append(_draft(place.table, staging, change, digest))
+            # Where the run has been rebased, the change itself tells what it stands on.
+            drafts[0].summary = {**_ground_of(chain), **drafts[0].summary}
+        gone[:] = _from_the_change(chain)
+        return _replacing(place, drafts[0], gone)
+
+    def check(chain: Chain) -> None:
+        if chain.staged is None or chain.head.snapshot_id != staging.head:
+            raise moved(staging, chain)
+
+    restaged = _settled(home, staging, change, check, next_of)
+    with home.serial([staging.table]):
+        delete_metadata(home, home.staged(staging.branch, staging.table).table, gone)
+    return restaged
+
+
+def _settled(
+    home: Home,
+    staging: Staging,
+    change: Change,
+    check: Callable[[Chain], None],
+    next_of: Callable[[Place, str, list[Draft]], Proposal],
+) -> Staging:
+    """Commit a change; this very one, once it is there, is the answer.
+
+    Args:
+        check: refuses to put it on a branch as it stands.
+        next_of: the commit that does; it writes the draft once.
+    """
     check_names(change)
     digest = change_digest(change)
     drafts: list[Draft] = []
 
     def decide() -> Decision[Staging]:
         place = home.staged(staging.branch, staging.table)
-        if _is_staged(place.chain, staging, digest):
+        staged = place.chain.staged
+        if staged is not None and summary_of(staged).get(naming.CHANGE) == digest:
             return Done(staging_of(place))
-        if not drafts:
-            drafts.append(_draft(place.table, staging, change, digest))
-        return [_proposal(place, drafts[0])]
+        check(place.chain)
+        return [next_of(place, digest, drafts)]
 
     with home.serial([staging.table]):
         try:
@@ -42,6 +95,44 @@ def stage(home: Home, staging: Staging, change: Change) -> Staging:
                 where=f"{staging.table} on {staging.branch}",
                 hint="plan and write the batch again",
             ) from exc
+
+
+def _from_the_change(chain: Chain) -> list[IcebergSnapshot]:
+    """The run's snapshots from its head down to its change."""
+    staged = chain.staged
+    assert staged is not None  # noqa: S101 - checked before
+    return list(chain.own[: chain.own.index(staged) + 1])
+
+
+def _ground_of(chain: Chain) -> dict[str, str]:
+    """What the change notes of main; nothing, where the run's first snapshot does."""
+    noted = (naming.BASE, naming.BASE_SCHEMA, naming.BASE_METADATA)
+    said = summary_of(chain.staged) if chain.staged is not None else {}
+    return {key: said[key] for key in noted if key in said}
+
+
+def _replacing(place: Place, draft: Draft, gone: Sequence[IcebergSnapshot]) -> Proposal:
+    """Move the branch to a new snapshot beside its change, and forget what it leaves."""
+    metadata, ref = place.table.metadata, place.ref
+    base = metadata.snapshot_by_id(gone[-1].parent_snapshot_id or -1)
+    if base is None:
+        # On nothing the new change would stand for the whole table.
+        raise RebaseRefusedError(
+            "what the change stands on is no longer kept",
+            where=f"{place.name} on {place.branch}",
+            hint="plan and write the batch again",
+        )
+    snapshot = draft.snapshot(metadata, base, metadata.next_sequence_number())
+    return Proposal(
+        table=place.table,
+        requirements=(moves.ref_is(ref, place.chain.head.snapshot_id),),
+        updates=(
+            moves.add_snapshot(snapshot),
+            moves.set_branch(ref, snapshot),
+            moves.remove_snapshots(gone),
+        ),
+        drafts=(draft,),
+    )
 
 
 def batch(home: Home, staging: Staging) -> Scan:
@@ -73,15 +164,6 @@ def moved(staging: Staging, chain: Chain) -> HeadMovedError:
         found=chain.head.snapshot_id,
         hint="another attempt of this run was faster; read the branch again",
     )
-
-
-def _is_staged(chain: Chain, staging: Staging, digest: str) -> bool:
-    """Whether this very change is on the branch; another one, or a moved head, is an error."""
-    if chain.staged is not None and summary_of(chain.staged).get(naming.CHANGE) == digest:
-        return True
-    if chain.staged is not None or chain.head.snapshot_id != staging.head:
-        raise moved(staging, chain)
-    return False
 
 
 def _draft(table: Table, staging: Staging, change: Change, digest: str) -> Draft:

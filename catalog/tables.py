@@ -69,6 +69,11 @@ class TableCatalog(BranchCatalog):
         with translated(f"{staging_.table} on {staging_.branch}"):
             return staging.stage(self._tables, staging_, change)
 
+    def restage(self, staging_: Staging, change: Change) -> Staging:
+        """See the port."""
+        with translated(f"{staging_.table} on {staging_.branch}"):
+            return staging.restage(self._tables, staging_, change)
+
     def scan(
         self,
         table: TableName,

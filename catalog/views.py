@@ -10,7 +10,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog.base import Published, Staging
-from catalog.history import head_of, is_bootstrap, value_of
+from catalog.history import head_of, is_bootstrap, summary_of, value_of
 from catalog.places import Place
 from catalog.refs import MAIN, BranchState, TableName
 
@@ -29,6 +29,7 @@ def staging_of(place: Place) -> Staging:
         location=table.location(),
         io=table.io,
         properties=dict(table.properties),
+        notes=summary_of(chain.staged) if chain.staged is not None else {},
     )
 
 

@@ -31,6 +31,9 @@ def _run(story: Story, report: Report | None) -> Iterator[str]:
     books = ", ".join(f"{story.rows[k]:,} {k}" for k in told)
     if books:
         yield f"  rows           {books}"
+    if story.aside:
+        yield f"  set aside      {story.aside.shown}, because of"
+        yield from (f"      {rows(count)}: {title}" for title, count in story.aside.checks)
     yield f"  took           {duration(story.seconds)}"
     yield from (f"  warning: {w}" for w in story.warnings)
     if story.how_to_decide:

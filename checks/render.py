@@ -14,9 +14,11 @@ from checks.face_junit import junit_of
 from checks.face_markdown import markdown_of
 from checks.face_text import text_of
 from checks.report import Report
-from checks.story import MemberStory, Seen, Story, Waived
+from checks.story import Aside, MemberStory, Seen, Story, Waived
 
-__all__ = ["MemberStory", "Seen", "Story", "Waived", "read_report", "render_text", "write_report"]
+__all__ = [
+    "Aside", "MemberStory", "Seen", "Story", "Waived", "read_report", "render_text", "write_report",
+]  # fmt: skip
 
 FORMAT = 1
 

@@ -88,6 +88,25 @@ class MemberStory(Value):
         return f"{self.before or 'nothing'} → {self.after}"
 
 
+class Aside(Value):
+    """Rows that broke a check and were published in a table of their own, beside the valid ones.
+
+    Attributes:
+        table: where they lie.
+        rows: how many.
+        checks: titles of the checks, each with the rows that break it; a row may break several.
+    """
+
+    table: str
+    rows: int
+    checks: tuple[tuple[str, int], ...]
+
+    @property
+    def shown(self) -> str:
+        """How many lie where, in one line."""
+        return f"{self.rows:,} row{'' if self.rows == 1 else 's'} in {self.table}"
+
+
 class Story(Value):
     """One run, for people.
 
@@ -108,6 +127,7 @@ class Story(Value):
             first.
         members: the tables of a group's run; it is told by one story without a report, and each
             of them by its own. () of any other run.
+        aside: the rows that were moved to the quarantine table.
     """
 
     pipeline: str
@@ -130,6 +150,7 @@ class Story(Value):
     held_until: datetime | None = None
     waivers: tuple[Waived, ...] = ()
     members: tuple[MemberStory, ...] = ()
+    aside: Aside | None = None
 
     @property
     def how_to_decide(self) -> str:

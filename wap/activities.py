@@ -11,13 +11,15 @@ from temporalio import activity
 
 from catalog.base import BranchCatalog, Staging
 from catalog.errors import CatalogError, HeadMovedError, RebaseRefusedError
-from catalog.refs import AuditedHead, Branch, Seal, TableName
+from catalog.refs import AuditedHead, Branch, TableName
 from checks.base import Auditor
+from checks.report import Report
+from checks.row_level import separable
 from wap import client, evidence
 from wap.auditing import (
     RelationOf,
     audit_head,
-    basis_of,
+    contracts_of,
     counts_of,
     reason_of,
     refusal_reason,
@@ -41,12 +43,31 @@ from wap.planning import (
     was_done,
 )
 from wap.project import Project
+from wap.quarantine.beside import (
+    CURSOR,
+    books_beside,
+    divided_books,
+    facts_beside,
+    is_divided,
+    plan_beside,
+    replayed_books,
+    sets_aside,
+    staging_beside,
+    table_of,
+    told,
+)
+from wap.quarantine.dividing import Divider, divide
+from wap.quarantine.replaying import divide_replay, stage_replay
+from wap.quarantine.table import is_replay, quarantine_of
 from wap.relations import audit_relation
-from wap.runs import PinnedPlan, RunFolder
+from wap.runs import Books, PinnedPlan, RunFolder
+from wap.sealing import seal_head
 from wap.sources.base import Source
 from wap.spark.session import Spark
 from wap.steps import (
     Audited,
+    AuditedBeside,
+    Divided,
     Opened,
     Rebased,
     Resolved,
@@ -156,6 +177,10 @@ class Activities(Steps):
     def stage(self, run: RunRef) -> Staged:
         pinned, folder = self._pinned(run), self._folder(run.run_id)
         try:
+            if is_replay(pinned):
+                divider = self._divider(run, self._staging(run, pinned).expected or 0)
+                staging, books = stage_replay(divider, run.round)
+                return Staged(head=staging.head, rows=books.rows, files=0, bytes=0)
             staging, books = write_batch(
                 pinned=pinned,
                 source=self._source(run, pinned, rejects=folder.rejects),
@@ -181,32 +206,52 @@ class Activities(Steps):
     @_step
     def audit(self, run: RunRef) -> Audited:
         pinned, folder = self._pinned(run), self._folder(run.run_id)
-        staging = self._staging(run, pinned)
-        report = audit_head(
-            run_id=run.run_id,
-            pinned=pinned,
-            books=folder.books(run.round),
-            catalog=self.catalog,
-            staging=staging,
-            auditor=self.auditor,
-            memory_limit=self.memory_limit,
-            temp_directory=self.temp_directory,
-            relation_of=self._spark(pinned).relation
-            if pinned.engine == "spark"
-            else audit_relation,
-            beside=tuple(map(TableName.parse, run.group.tables)) if run.group else (),
-        )
+        staging, books = self._staging(run, pinned), folder.books(run.round)
+        group = tuple(map(TableName.parse, run.group.tables)) if run.group else ()
+        report = self._audited(run, pinned, books, staging, group)
         folder.save_report(report)
+        aside = staging_beside(self.catalog, staging)
+        other = None
+        if aside is not None:
+            plan = plan_beside(self.catalog, pinned)
+            theirs = self._books_beside(run, pinned, aside)
+            other = self._audited(run, plan, theirs, aside)
+            folder.save_report(other, beside=True)
+        whole = other is None or other.passed
+        divides = sets_aside(pinned, staging, replay=is_replay(pinned))
         return Audited(
             head=staging.head,
             expected=staging.expected,
-            passed=report.passed,
+            passed=report.passed and whole,
             report_digest=report.digest,
             checks=counts_of(report),
-            reason=reason_of(report),
-            failed=waivable_checks(report),
+            reason="; ".join(filter(None, (reason_of(r) for r in (report, other) if r))),
+            failed=waivable_checks(report) if whole else (),
             hold_seconds=pinned.pipeline.hold_seconds,
+            separable=whole and divides and bool(separable(report, contracts_of(pinned))),
+            beside=AuditedBeside(
+                head=aside.head, expected=aside.expected, report_digest=other.digest
+            )
+            if aside is not None and other is not None
+            else None,
         )
+
+    @_step
+    def quarantine(self, run: RunRef, audited: Audited) -> Divided:
+        pinned, folder = self._pinned(run), self._folder(run.run_id)
+        divider = self._divider(run, audited.head)
+        divide_it = divide_replay if is_replay(pinned) else divide
+        refused = divide_it(divider, folder.report(audited.report_digest))
+        if refused is not None:
+            return Divided(refused=refused)
+        staging, books = self._staging(run, pinned), folder.books(run.round)
+        quarantine = told(folder, staging)
+        if is_replay(pinned):
+            books = replayed_books(self.catalog, staging, books, quarantine)
+        else:
+            books = divided_books(self.catalog, staging, books)
+        folder.save_books(run.round, books)
+        return Divided(quarantine=quarantine, bytes=books.bytes)
 
     @_step
     def hold(self, run: RunRef, result: RunResult) -> RunResult:
@@ -216,49 +261,47 @@ class Activities(Steps):
     @_step
     def seal(self, run: RunRef, audited: Audited) -> Sealed:
         pinned, folder = self._pinned(run), self._folder(run.run_id)
-        head = self._head(run, audited)
-        staging = self._staging(run, pinned)
-        source = self._source(run, pinned)
+        head, *others = self._heads(run, audited)
+        staging, books = self._staging(run, pinned), folder.books(run.round)
+        facts = facts_of_run(
+            run, pinned, folder, publish_result(run, pinned, folder, audited, staging)
+        )
         plans = plans_of(folder, pinned)
-        proof = evidence.Evidence(
-            cursor=advanced(source, self.catalog, _table(pinned), *plans),
-            facts=facts_of_run(
-                run, pinned, folder, publish_result(run, pinned, folder, audited, staging)
-            ),
-            report=folder.report(audited.report_digest).to_json(),
-            basis=basis_of(pinned, folder.books(run.round)),
-            manifests=evidence.manifests_of(self.catalog, staging),
+        sealed = seal_head(
+            self.catalog, head, staging,
+            pinned=pinned,
+            report=folder.report(audited.report_digest),
+            books=books,
+            facts=facts,
+            cursor=advanced(self._source(run, pinned), self.catalog, _table(pinned), *plans),
             members=folder.members() if is_union(pinned) else (),
-        )
-        digest = evidence.write(staging.io, staging.location, run.owner, proof)
-        report = folder.report(audited.report_digest)
-        group = evidence.group_notes(run.group.name, run.group.tables) if run.group else {}
-        sealed = self.catalog.seal(
-            head,
-            Seal(
-                run_id=run.owner,
-                audited=audited.head,
-                contract_digest=report.contract_digest,
-                report_digest=report.digest,
-                source_digest=pinned.plan.digest,
-                notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest, **group},
-                waiver=head.waiver_text,
-                members=head.member_ids,
-            ),
-        )
+            notes=evidence.group_notes(run.group.name, run.group.tables) if run.group else {},
+        )  # fmt: skip
+        for other in others:
+            plan = plan_beside(self.catalog, pinned)
+            aside = self.catalog.staging(other.branch, other.table)
+            report = folder.report(other.report.digest, beside=True)
+            theirs = self._books_beside(run, pinned, aside)
+            seal_head(
+                self.catalog, other, aside,
+                pinned=plan, report=report, books=theirs, cursor=CURSOR,
+                facts=facts_beside(facts, plan, aside, report, theirs),
+            )  # fmt: skip
         return Sealed(snapshot_id=sealed.id)
 
     @_step
     def publish(self, run: RunRef, audited: Audited) -> SnapshotMove:
-        head = self._head(run, audited)
+        heads = self._heads(run, audited)
         self._refuse_done(run)
         self._refuse_expired(run, audited)
-        (snapshot,) = self.catalog.publish([head])
+        snapshot, *_ = self.catalog.publish(heads)
         return SnapshotMove(before=audited.expected, after=snapshot.id)
 
     @_step
     def rebase(self, run: RunRef) -> Rebased:
         pinned, table = self._pinned(run), _table(self._pinned(run))
+        if is_replay(pinned):
+            return Rebased(redo="a replay is about what waits in quarantine now")
         if self._was_done(run, pinned):
             return Rebased(redo="another run published the same input")
         left = has_left(self.catalog, table, taken_by(self._folder(run.run_id), pinned))
@@ -268,6 +311,8 @@ class Activities(Steps):
             return Rebased(redo="the batch has met the rows of another main by key")
         try:
             staging = self.catalog.rebase(_branch(run), table)
+            if is_divided(staging):
+                self.catalog.rebase(_branch(run), quarantine_of(table))
         except RebaseRefusedError as exc:
             return Rebased(redo=exc.what)
         warnings = said_of_main(self.catalog, pinned)
@@ -296,6 +341,10 @@ class Activities(Steps):
         undone = undo_run(self.catalog, run.owner, _table(pinned), pinned.before, folder)
         if undone.published is not None:
             take_over(self.catalog, run.owner, _table(pinned), folder)
+        aside = table_of(pinned, replay=is_replay(pinned))
+        if aside is not None and undone.published is None:
+            # Both are published in one commit, so this one is not either.
+            undo_run(self.catalog, run.owner, aside)
         return undone
 
     @_step
@@ -388,6 +437,51 @@ class Activities(Steps):
     def _staging(self, run: RunRef, pinned: PinnedPlan) -> Staging:
         return self.catalog.staging(_branch(run), _table(pinned))
 
+    def _books_beside(self, run: RunRef, pinned: PinnedPlan, aside: Staging) -> Books:
+        folder = self._folder(run.run_id)
+        books, replay = folder.books(run.round), is_replay(pinned)
+        return books_beside(self.catalog, folder, aside, books, replay=replay)
+
+    def _divider(self, run: RunRef, head: int) -> Divider:
+        return Divider(
+            run_id=run.run_id,
+            pinned=self._pinned(run),
+            folder=self._folder(run.run_id),
+            audited=head,
+            catalog=self.catalog,
+            engine=self.engine,
+            temp_directory=self.temp_directory,
+            memory_limit=self.memory_limit,
+        )
+
+    def _audited(
+        self,
+        run: RunRef,
+        pinned: PinnedPlan,
+        books: Books,
+        staging: Staging,
+        group: tuple[TableName, ...] = (),
+    ) -> Report:
+        return audit_head(
+            run_id=run.run_id,
+            pinned=pinned,
+            books=books,
+            catalog=self.catalog,
+            staging=staging,
+            auditor=self.auditor,
+            memory_limit=self.memory_limit,
+            temp_directory=self.temp_directory,
+            relation_of=self._spark(pinned).relation
+            if pinned.engine == "spark"
+            else audit_relation,
+            beside=group,
+        )
+
+    def _heads(self, run: RunRef, audited: Audited) -> list[AuditedHead]:
+        """The run's table, and its quarantine table where rows were set aside."""
+        head = self._head(run, audited)
+        return [head] if audited.beside is None else [head, self._aside(head, audited.beside)]
+
     def _head(self, run: RunRef, audited: Audited) -> AuditedHead:
         """The audited head with its evidence; the report is read and proved again each time."""
         return AuditedHead(
@@ -399,6 +493,18 @@ class Activities(Steps):
             sealed_only=self._pinned(run).pipeline.on_foreign == "refuse",
             members=taken_by(self._folder(run.run_id), self._pinned(run)),
             waiver=audited.waiver,
+        )
+
+    def _aside(self, head: AuditedHead, audited: AuditedBeside) -> AuditedHead:
+        """The same of the quarantine table, whose audit nobody can waive."""
+        folder = self._folder(head.branch.run_id)
+        return AuditedHead(
+            branch=head.branch,
+            table=quarantine_of(head.table),
+            head=audited.head,
+            expected=audited.expected,
+            report=folder.report(audited.report_digest, beside=True),
+            sealed_only=head.sealed_only,
         )
 
 

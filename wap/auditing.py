@@ -17,9 +17,12 @@ from checks.gate import judge, refused
 from checks.masking import difference
 from checks.own import reconcile_check, schema_check
 from checks.report import CheckResult, Outcome, Report
+from checks.row_level import of_rows
 from wap.compaction import contracts_about_the_table, is_compaction, same_rows
 from wap.evidence import Basis
 from wap.model import CheckCounts, CheckFact, FailedCheck
+from wap.pipeline import QUARANTINE
+from wap.quarantine.table import is_replay
 from wap.relations import audit_relation
 from wap.runs import Books, PinnedPlan
 from wap.standing import standing_of
@@ -32,7 +35,14 @@ RelationOf = Callable[..., AbstractContextManager[Relation]]
 def contracts_of(pinned: PinnedPlan) -> tuple[Contract, ...]:
     """The contracts as they were when the run began."""
     contracts = tuple(parse_contract(c.text, c.path) for c in pinned.contracts)
+    if is_replay(pinned):
+        return contracts_of_rows(contracts)
     return contracts_about_the_table(contracts) if is_compaction(pinned) else contracts
+
+
+def contracts_of_rows(contracts: Sequence[Contract]) -> tuple[Contract, ...]:
+    """What rows of earlier deliveries are audited by; see :func:`checks.row_level.of_rows`."""
+    return tuple(left for left in map(of_rows, contracts) if left.rules)
 
 
 def audit_head(
@@ -166,7 +176,12 @@ def basis_of(pinned: PinnedPlan, books: Books) -> Basis:
 def named_in(
     contracts: Sequence[Contract], table: TableName, others: Sequence[TableName]
 ) -> tuple[TableName, ...]:
-    """Other tables whose name a contract mentions; the rest need not be loaded."""
+    """Other tables whose name a contract mentions; the rest need not be loaded.
+
+    A quarantine table has none: its contract is ours, and its name holds the other's.
+    """
+    if table.name.endswith(QUARANTINE):
+        return ()
     texts = "\n".join(c.text for c in contracts)
     return tuple(t for t in others if t != table and t.name in texts)
 

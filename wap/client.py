@@ -62,6 +62,8 @@ class Watched:
 def workflow_id(request: RunRequest) -> str:
     """The same for the same request: asking again while it runs follows it, never doubles it."""
     kind = ["compact"] * request.compact + ["group"] * bool(request.members)
+    if request.replay is not None:
+        kind.append(request.replay.model_dump_json())
     own = json.dumps([request.inputs, request.interval, *kind])
     digest = hashlib.sha256(own.encode()).hexdigest()[:8]
     return f"wap-{request.project}-{request.pipeline}-{digest}"

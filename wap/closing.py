@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pyiceberg.schema import Schema
 
 from catalog.base import Staging
-from checks.render import Seen, Story, Waived, write_report
+from checks.render import Aside, Seen, Story, Waived, write_report
 from wap.auditing import counts_of, facts_of, refuse_batch
 from wap.homes import RunHome
 from wap.ledger.base import Ledger
@@ -16,6 +16,7 @@ from wap.model import (
     CheckCounts,
     ColumnFact,
     Ending,
+    Quarantined,
     Rows,
     RunFacts,
     RunResult,
@@ -23,6 +24,7 @@ from wap.model import (
     Waiver,
 )
 from wap.project import Project
+from wap.quarantine.beside import told
 from wap.runs import Books, PinnedPlan, RunFolder
 from wap.steps import Audited, RunRef
 from wap.type_texts import type_text
@@ -57,6 +59,9 @@ def facts_of_run(
         checks=facts_of(report) if report else (),
         report_digest=report.digest if report else None,
         contract_digest=report.contract_digest if report else None,
+        quarantine_report=folder.report(beside=True).digest
+        if folder.has_report(beside=True)
+        else None,
         steps=steps,
         started_at=pinned.started_at,
         ended_at=datetime.now(UTC) if result and result.held is None else None,
@@ -78,6 +83,7 @@ def publish_result(
         checks=audited.checks,
         seconds=(datetime.now(UTC) - pinned.started_at).total_seconds(),
         waiver=audited.waiver,
+        quarantine=told(folder, staging),
     )
 
 
@@ -190,7 +196,13 @@ def _story(
         warnings=(*result.warnings, *result.incomplete),
         held_until=result.held.until if result.held else None,
         waivers=tuple(map(_waived, _and_own(waivers, result.waiver))),
+        aside=_aside(result.quarantine) if result.quarantine else None,
     )
+
+
+def _aside(quarantine: Quarantined) -> Aside:
+    checks = tuple((check.title, check.rows) for check in quarantine.checks)
+    return Aside(table=quarantine.table, rows=quarantine.rows, checks=checks)
 
 
 def _and_own(waivers: Sequence[Waiver], own: Waiver | None) -> list[Waiver]:

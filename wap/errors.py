@@ -67,6 +67,10 @@ class EngineUnavailableError(EngineError):
     """The engine's servers do not answer now: try again."""
 
 
+class QuarantineError(WapError):
+    """A batch and its quarantine table do not fit together: rows would be lost, or there twice."""
+
+
 class LedgerError(WapError):
     """The ledger's database cannot be used."""
 

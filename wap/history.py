@@ -7,11 +7,14 @@ from catalog.refs import TableName
 from wap import evidence
 from wap.ledger.base import Ledger
 from wap.model import RunFacts
+from wap.quarantine.table import is_quarantine
 
 
 def rebuild(catalog: BranchCatalog, ledger: Ledger) -> int:
     """Put the runs that main's seals tell of into the ledger where they are missing."""
-    facts = [f for table in catalog.tables() for f in sealed_facts(catalog, table)]
+    # What lies in a quarantine table was set aside by runs of another table, which tells of them.
+    tables = [table for table in catalog.tables() if not is_quarantine(table)]
+    facts = [f for table in tables for f in sealed_facts(catalog, table)]
     return ledger.rebuild(facts)
 
 

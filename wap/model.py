@@ -91,6 +91,20 @@ class CheckCounts(Value):
     not_evaluated: int = 0
 
 
+class Replay(Value):
+    """Which rows that wait in a quarantine table are to be staged again.
+
+    Attributes:
+        run: only those that this run set aside.
+        where: only those with these values, as text, by column.
+        file: a file of corrected rows, each named by its ``wap_row``; only those, with its values.
+    """
+
+    run: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+    file: str | None = None
+
+
 class RunRequest(Value):
     """What a door asks for; the workflow's argument.
 
@@ -105,6 +119,7 @@ class RunRequest(Value):
         compact: nothing is read: small files that are published are written anew as larger ones.
         members: pipelines that are published together; ``pipeline`` names their group then.
         contracts: files of the group's own contracts, each about the table of one of its members.
+        replay: nothing is read but rows of the quarantine table.
     """
 
     project: str
@@ -121,6 +136,8 @@ class RunRequest(Value):
     def of_member(self, pipeline: str) -> Self:
         """What one member of the group is asked for."""
         return self.model_copy(update={"pipeline": pipeline, "members": ()})
+
+    replay: Replay | None = None
 
 
 class StepState(Value):
@@ -237,6 +254,34 @@ class Refusal(Value):
     reason: str
 
 
+class SetAside(Value):
+    """A check that failed, and the rows that were set aside because of it.
+
+    Attributes:
+        name: the report's, ``<contract file>:<path in it>``.
+        title: what it expects, for people.
+        rows: a row that breaks several checks counts for each.
+    """
+
+    name: str
+    title: str
+    rows: int
+
+
+class Quarantined(Value):
+    """What a run set aside in its table's quarantine table.
+
+    Attributes:
+        table: the quarantine table.
+        rows: how many it holds of this run.
+        checks: because of what.
+    """
+
+    table: str
+    rows: int
+    checks: tuple[SetAside, ...]
+
+
 class RunResult(Value):
     """What a run came to; the workflow's result, and what the doors print.
 
@@ -251,6 +296,7 @@ class RunResult(Value):
         waiver: under which it is published although its audit failed; None: the audit passed.
         members: what became of each table in the run of a group; ``pipeline`` names the group
             then, rows and checks are those of all together, and there is no one table.
+        quarantine: which rows were published in the quarantine table, beside the valid ones.
     """
 
     run_id: str
@@ -270,6 +316,7 @@ class RunResult(Value):
     held: Held | None = None
     waiver: Waiver | None = None
     members: tuple[RunResult, ...] = ()
+    quarantine: Quarantined | None = None
 
     @property
     def exit_code(self) -> ExitCode:
@@ -341,6 +388,7 @@ class RunFacts(Value):
         pipeline_version: its version in the ledger's database; None when files declare it.
         source_kind, source_location: what was read, without secrets.
         source_columns: the input's own columns, in the source's names and order.
+        quarantine_report: digest of the report on the quarantine table; None: nothing set aside.
         ended_at: end of the last step, None while it runs.
     """
 
@@ -358,6 +406,7 @@ class RunFacts(Value):
     checks: tuple[CheckFact, ...] = ()
     report_digest: str | None = None
     contract_digest: str | None = None
+    quarantine_report: str | None = None
     steps: tuple[StepFacts, ...] = ()
     location: str | None = None
     started_at: datetime

@@ -18,6 +18,9 @@ from wap.errors import ConfigError
 from wap.located import Document, read_text, read_yaml
 from wap.source_sections import FilesSource, JdbcSource, KafkaSource, Section
 
+#: How the name of the table ends that holds the rows which a table's checks refused.
+QUARANTINE = "__quarantine"
+
 _TRANSFORM = re.compile(
     r"(?P<name>identity|year|month|day|hour|bucket|truncate)"
     r"\((?:(?P<arg>[1-9]\d*),\s*)?(?P<column>.+)\)"
@@ -153,6 +156,15 @@ class Hold(Section):
     """Hours after which a run that nobody approved is rejected."""
 
 
+class Quarantine(Section):
+    """How much of a batch may be set aside in the quarantine table; with more it is rejected."""
+
+    max_percent: float = Field(default=5, gt=0, le=100)
+    """Percent of the batch's rows."""
+    max_rows: int | None = Field(default=None, gt=0)
+    """Rows; without it only the percentage counts."""
+
+
 class Freshness(Section):
     """How old the published table may get."""
 
@@ -184,11 +196,14 @@ class Pipeline(Section):
     on_foreign: Literal["say", "refuse"] = "say"
     """What a run does when others wrote to main past the gate: `say` it in a warning and go on, or
     `refuse` to publish over it. What a run of ours left there unsealed is always refused."""
-    on_failure: Literal["reject", "hold"] = "reject"
+    on_failure: Literal["reject", "hold", "quarantine"] = "reject"
     """What becomes of a run whose audit fails: `reject` drops its branch; `hold` keeps it until
-    somebody decides by `wap approve` or `wap reject`."""
+    somebody decides by `wap approve` or `wap reject`; `quarantine` moves the rows that break a
+    check to `<table>__quarantine`, audits the rest, and publishes both."""
     hold: Hold | None = None
     """How long a run is held."""
+    quarantine: Quarantine | None = None
+    """How many rows may go to the quarantine table."""
     owners: list[str] = Field(default_factory=list)
     """Who answers for the data."""
     contact: str | None = None
@@ -232,10 +247,13 @@ class Pipeline(Section):
         return self
 
     @model_validator(mode="after")
-    def _hold_is_used(self) -> Pipeline:
-        if self.hold is not None and self.on_failure != "hold":
-            msg = "hold belongs to on_failure: hold"
-            raise ValueError(msg)
+    def _failure_is_used(self) -> Pipeline:
+        for section in ("hold", "quarantine"):
+            if getattr(self, section) is not None and self.on_failure != section:
+                msg = f"{section} belongs to on_failure: {section}"
+                raise ValueError(msg)
+        if problem := quarantine_problem(self):
+            raise ValueError(problem)
         return self
 
     @property
@@ -244,6 +262,13 @@ class Pipeline(Section):
         if self.on_failure != "hold":
             return None
         return (self.hold or Hold()).max_hours * 3600
+
+    @property
+    def quarantine_limits(self) -> Quarantine | None:
+        """How much may be set aside; None: nothing is."""
+        if self.on_failure != "quarantine":
+            return None
+        return self.quarantine or Quarantine()
 
     @property
     def table_name(self) -> TableName:
@@ -259,6 +284,27 @@ class Pipeline(Section):
     def masked(self) -> frozenset[str]:
         """Columns whose values are never shown."""
         return frozenset(c for c, tags in self.tags.items() if "pii" in map(str.lower, tags))
+
+
+def quarantine_problem(pipeline: Pipeline) -> str | None:
+    """Why no rows of a pipeline can be set aside in a quarantine table; None: they can."""
+    if pipeline.table.endswith(QUARANTINE):
+        return f"a table's name does not end in {QUARANTINE}: so are the tables of rows set aside"
+    if pipeline.on_failure != "quarantine":
+        return None
+    if pipeline.write.mode != "append":
+        return (
+            f"on_failure: quarantine goes with write mode append; a row that {pipeline.write.mode} "
+            "leaves out would take the row that it was to replace with it"
+        )
+    if pipeline.write.deduplicate:
+        return (
+            "on_failure: quarantine does not go with deduplicate: of two rows with one key the one "
+            "that is kept may be the one that breaks a check"
+        )
+    if pipeline.engine == "spark":
+        return "on_failure: quarantine is done by the arrow engine; leave engine: spark out"
+    return None
 
 
 def source_problem(pipeline: Pipeline) -> str | None:

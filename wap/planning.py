@@ -16,6 +16,9 @@ from wap.errors import BatchRefusedError
 from wap.model import ColumnFact, RunRequest
 from wap.pipeline import Pipeline
 from wap.project import Project
+from wap.quarantine.beside import check_catalog
+from wap.quarantine.replaying import plan_replay
+from wap.quarantine.table import quarantine_schema
 from wap.runs import PinnedPlan, RunFolder
 from wap.schema import desired_schema
 from wap.sources import open_source
@@ -35,13 +38,13 @@ def source_of(
 ) -> Source:
     """The pipeline's source, reading the inputs the request gives in place of its own.
 
-    A compaction reads nothing of it.
+    A compaction and a replay read nothing of it.
 
     Args:
         rejects: where every row that is set aside is kept, as JSON lines.
         spark: what reads databases.
     """
-    if request.compact:
+    if request.compact or request.replay is not None:
         return NoRows()
     return open_source(
         pipeline.source,
@@ -92,7 +95,10 @@ def make_plan(
     """
     if request.compact:
         return plan_compaction(catalog, said)
+    if request.replay is not None:
+        return plan_replay(project, catalog, said, request.replay)
     pipeline = said.pipeline
+    check_catalog(catalog, pipeline)
     published = catalog.published(said.table)
     since = evidence.cursor(catalog, said.table)
     source = source_of(project, pipeline, request, spark=spark)
@@ -116,7 +122,12 @@ def make_plan(
 
 
 def engine_of(pipeline: Pipeline, plan: Plan, spark_from: int | None) -> Literal["arrow", "spark"]:
-    """The pipeline's own engine, or Spark for input of at least ``spark_from`` bytes."""
+    """The pipeline's own engine, or Spark for input of at least ``spark_from`` bytes.
+
+    Rows are set aside by the arrow engine alone, in bounded memory whatever the size.
+    """
+    if pipeline.quarantine_limits is not None:
+        return pipeline.engine
     large = spark_from is not None and plan.bytes is not None and plan.bytes >= spark_from
     return "spark" if large else pipeline.engine
 
@@ -134,6 +145,8 @@ def _with_schema(
         return pinned.model_copy(update={"refused": exc.what, "differences": exc.differences})
     if pinned.engine == "spark":
         spark_schema(wanted)
+    if pinned.pipeline.quarantine_limits is not None:
+        quarantine_schema(wanted, None)  # refuses columns named as ours
     types = column_texts(wanted)
     for contract in pinned.contracts:
         check_columns(parse_contract(contract.text, contract.path), types)

@@ -14,12 +14,13 @@ from checks.contract import Contract, parse_contract
 from checks.gate import judge
 from checks.report import CheckResult, Report
 from wap import evidence
-from wap.auditing import own_checks
+from wap.auditing import contracts_of_rows, own_checks
 from wap.errors import NotRepeatableError, RelationError, RunNotFoundError
 from wap.evidence import Basis
 from wap.ledger.base import Ledger
 from wap.model import Ending, Value
 from wap.past import Looking, PastRun, past_run, relation_of
+from wap.quarantine.table import REPLAY
 from wap.runs import Books
 from wap.types import column_texts
 
@@ -95,7 +96,9 @@ def reaudit(looking: Looking, ledger: Ledger, run_id: str) -> Reaudit:
             where=run_id,
             hint="check them out of version control, then: wap audit --contract FILE --last N",
         )
-    contracts = [parse_contract(c.text, c.path) for c in basis.contracts]
+    contracts: Sequence[Contract] = [parse_contract(c.text, c.path) for c in basis.contracts]
+    if past.evidence.facts.source_kind == REPLAY:
+        contracts = contracts_of_rows(contracts)
     try:
         report = _judged(looking, past, basis, contracts)
     except RelationError as exc:

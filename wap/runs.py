@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from checks.report import Report
 from wap.documents import Documents, LocalDocuments, StoredDocuments
 from wap.errors import RunNotFoundError
-from wap.model import ColumnFact, InputFact, Rows, StepFacts
+from wap.model import ColumnFact, InputFact, Quarantined, Rows, StepFacts
 from wap.pipeline import Pipeline
 from wap.sources.base import Cursor, Plan
 from wap.versions import ContractText
@@ -94,6 +94,7 @@ class Books(BaseModel):
         files, bytes: what was written.
         removed_rows: rows of the published files this run replaces.
         before_rows: rows main showed when the batch was counted.
+        beside: of the quarantined rows those that lie in the quarantine table.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,6 +104,7 @@ class Books(BaseModel):
     bytes: int
     removed_rows: int = 0
     before_rows: int = 0
+    beside: int = 0
     counted: int | None = None
     candidate: int | None = None
     expected_candidate: int | None = None
@@ -141,6 +143,22 @@ class Members(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     members: tuple[Member, ...]
+
+
+class Division(BaseModel):
+    """What one division of a batch does to the quarantine table.
+
+    Attributes:
+        told: the rows that it sets aside, or that a replay leaves there.
+        removed: rows of the quarantine table's files that it writes anew.
+        kept: those of them that it carries over as they are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    told: Quarantined
+    removed: int = 0
+    kept: int = 0
 
 
 class RunFolder:
@@ -247,21 +265,33 @@ class RunFolder:
         """Whether the round got as far as writing files."""
         return self._documents.has(f"books-{number}.json")
 
-    def save_report(self, report: Report) -> None:
-        """Keep the latest audit's report."""
-        self._write("report.json", report.to_json())
+    def save_report(self, report: Report, *, beside: bool = False) -> None:
+        """Keep the latest audit's report.
 
-    def report(self, digest: str | None = None) -> Report:
+        Args:
+            beside: it is about the quarantine table.
+        """
+        self._write(_report_of(beside=beside), report.to_json())
+
+    def report(self, digest: str | None = None, *, beside: bool = False) -> Report:
         """The latest audit's report, proved whole (and the one asked for).
 
         Raises:
             ReportError: it was changed, or is another than ``digest``.
         """
-        return Report.from_json(self._read("report.json"), digest=digest)
+        return Report.from_json(self._read(_report_of(beside=beside)), digest=digest)
 
-    def has_report(self) -> bool:
-        """Whether any audit ended."""
-        return self._documents.has("report.json")
+    def save_division(self, token: str, division: Division) -> None:
+        """Keep what one attempt at a division does; it counts once it is committed."""
+        self._write(f"division-{token}.json", division.model_dump_json())
+
+    def division(self, token: str) -> Division:
+        """What a division has done."""
+        return Division.model_validate_json(self._read(f"division-{token}.json"))
+
+    def has_report(self, *, beside: bool = False) -> bool:
+        """Whether any audit ended (of the quarantine table: ``beside``)."""
+        return self._documents.has(_report_of(beside=beside))
 
     def save_members(self, members: Members) -> None:
         """Keep whose batches the union, which this folder is of, holds."""
@@ -316,6 +346,10 @@ class RunFolder:
                 where=self._documents.where,
                 hint="its folder was removed while it ran; it is rolled back, run it again",
             ) from exc
+
+
+def _report_of(*, beside: bool) -> str:
+    return "report-quarantine.json" if beside else "report.json"
 
 
 def _added(one: StepFacts, other: StepFacts) -> StepFacts:

@@ -9,6 +9,7 @@ from wap.membership import owner_of
 from wap.model import (
     CheckCounts,
     FailedCheck,
+    Quarantined,
     Rows,
     RunRequest,
     RunResult,
@@ -91,6 +92,14 @@ class Staged(Value):
     refused: str | None = None
 
 
+class AuditedBeside(Value):
+    """The head of the run's quarantine table, audited with the other; see :class:`Audited`."""
+
+    head: int
+    expected: int | None
+    report_digest: str
+
+
 class Audited(Value):
     """The verdict on one head; the outcomes lie in the report.
 
@@ -102,6 +111,8 @@ class Audited(Value):
         failed: the failed checks, when a person may answer for all that is wrong.
         hold_seconds: so long the run waits for that person; None: it does not.
         waiver: what that person said; the seal and the publish ask for it.
+        separable: each failed check says which rows break it, and the pipeline sets such aside.
+        beside: the same verdict on the quarantine table; None: the run sets nothing aside.
     """
 
     head: int
@@ -113,6 +124,21 @@ class Audited(Value):
     failed: tuple[FailedCheck, ...] = ()
     hold_seconds: float | None = None
     waiver: Waiver | None = None
+    separable: bool = False
+    beside: AuditedBeside | None = None
+
+
+class Divided(Value):
+    """The batch without the rows that break a check, and those in the quarantine table.
+
+    Attributes:
+        refused: why it was not divided; nothing has changed then.
+        bytes: written for it.
+    """
+
+    quarantine: Quarantined | None = None
+    bytes: int = 0
+    refused: str | None = None
 
 
 class Sealed(Value):
@@ -175,6 +201,11 @@ class Steps(ABC):
     @abstractmethod
     def audit(self, run: RunRef) -> Audited:
         """Run all contracts on the branch's head and write the report."""
+
+    @activity.defn
+    @abstractmethod
+    def quarantine(self, run: RunRef, audited: Audited) -> Divided:
+        """Move the batch's rows that break a failed check to the quarantine table's branch."""
 
     @activity.defn
     @abstractmethod

@@ -16,6 +16,7 @@ from wap import evidence
 from wap.compaction import is_compaction
 from wap.homes import RunHome
 from wap.model import Rows
+from wap.quarantine.table import is_replay
 from wap.runs import Books, Member, Members, PinnedPlan, RunFolder
 from wap.sources.base import Plan, Source
 from wap.steps import RunRef
@@ -34,6 +35,9 @@ def unites(pinned: PinnedPlan) -> bool:
         and pinned.plan.interval is None
         and pinned.refused is None
         and not is_compaction(pinned)
+        # What such a run has in its quarantine table goes with it alone.
+        and pinned.pipeline.quarantine_limits is None
+        and not is_replay(pinned)
     )
 
 

@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
         FailedCheck,
         Held,
         Progress,
+        Quarantined,
         Refusal,
         Rows,
         RunRequest,
@@ -29,7 +30,17 @@ with workflow.unsafe.imports_passed_through():
         Waiver,
     )
     from wap.saga import Saga, uninterrupted
-    from wap.steps import Audited, Opened, Rebased, Resolved, RunRef, Staged, Steps, Undone
+    from wap.steps import (
+        Audited,
+        Divided,
+        Opened,
+        Rebased,
+        Resolved,
+        RunRef,
+        Staged,
+        Steps,
+        Undone,
+    )
     from wap.turns import Answer, Place, Ticket, keeper_id
 
 #: Main may move under a run so often before it gives up: each time it is audited once more.
@@ -84,6 +95,7 @@ class WriteAuditPublish:
         self._answer: Waiver | Refusal | None = None
         self._waiver: Waiver | None = None
         self._seen: tuple[FailedCheck, ...] = ()
+        self._quarantine: Quarantined | None = None
         self._place = Place()
 
     @workflow.signal
@@ -173,7 +185,7 @@ class WriteAuditPublish:
         for round_number in range(MAX_ROUNDS):
             self._run = self._run.model_copy(update={"round": round_number})
             # What is read anew is not what somebody decided on.
-            self._waiver = None
+            self._waiver, self._quarantine = None, None
             self._resolved = await self._step(Steps.resolve)
             self._tell_table(self._resolved.table)
             if self._resolved.refused is not None:
@@ -209,6 +221,16 @@ class WriteAuditPublish:
             self._rows = await self._step(Steps.reconcile)
             audited: Audited = await self._step(Steps.audit, limit=failures.LONG, moves_rows=True)
             self._checks = audited.checks
+            if audited.separable and not audited.passed:
+                # What is left is counted and audited once more, and so is what was set aside.
+                divided: Divided = await self._step(
+                    Steps.quarantine, audited, limit=failures.LONG, moves_rows=True
+                )
+                if divided.refused is not None:
+                    return await self._reject(f"{audited.reason}; {divided.refused}")
+                self._quarantine = divided.quarantine
+                self._bytes_written += divided.bytes
+                continue
             if not audited.passed:
                 try:
                     audited = await self._approved(audited)
@@ -393,6 +415,7 @@ class WriteAuditPublish:
                 f"{name}: {failures.describe(exc)}" for name, exc in self._undo_failures.items()
             ),
             waiver=self._waiver if published and not nothing_new else None,
+            quarantine=self._quarantine if published and not nothing_new else None,
         )
 
     async def _step(

@@ -16,7 +16,7 @@ FORWARD = [
 
 def test_every_step_is_drilled():
     # «hold» is in test_hold.py, the queue in test_crowd.py.
-    elsewhere = {"rebase", "hold", "drop_branch", "enlist", "unite", "dissolve"}
+    elsewhere = {"rebase", "hold", "quarantine", "drop_branch", "enlist", "unite", "dissolve"}
     assert {*FORWARD, *elsewhere} == set(Steps.__abstractmethods__)
 
 

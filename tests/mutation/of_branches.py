@@ -18,6 +18,7 @@ _rollback = guards_of("catalog/rollback.py", f"{_BEHAVIORS}.py")
 _commits = guards_of("catalog/commits.py", f"{_UNIT}_commits.py")
 _coverage = guards_of("catalog/coverage.py", f"{_UNIT}_coverage.py")
 _history = guards_of("catalog/history.py", f"{_BEHAVIORS}_guards.py")
+_RESTAGE = "tests/behaviors/test_catalog_restage.py"
 _OWN_ROLE = "summary.get(naming.RUN) == run_id and summary.get(naming.ROLE) in _MADE_BY_RUNS"
 
 GUARDS: tuple[Guard, ...] = (
@@ -78,13 +79,13 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _staging(
         "another change taken for this one",
-        "summary_of(chain.staged).get(naming.CHANGE) == digest:",
+        "summary_of(staged).get(naming.CHANGE) == digest:",
         "True:",
         "test_a_late_attempt_with_other_files_is_refused[sqlite]",
     ),
     _staging(
         "the same change twice",
-        "summary_of(chain.staged).get(naming.CHANGE) == digest:",
+        "summary_of(staged).get(naming.CHANGE) == digest:",
         "False:",
         "test_stage_twice_is_one_change[sqlite]",
     ),
@@ -99,6 +100,24 @@ GUARDS: tuple[Guard, ...] = (
         "if chain.staged is not None or chain.head.snapshot_id != staging.head:",
         "if chain.staged is not None:",
         "test_a_late_stage_of_an_earlier_round_does_not_reach_the_next[sqlite-False]",
+    ),
+    _staging(
+        "another change put in place of none",
+        "if chain.staged is None or chain.head.snapshot_id != staging.head:",
+        "if chain.head.snapshot_id != staging.head:",
+        f"{_RESTAGE}::test_there_must_be_a_change[sqlite]",
+    ),
+    _staging(
+        "a late attempt's change put in place of another",
+        "if chain.staged is None or chain.head.snapshot_id != staging.head:",
+        "if chain.staged is None:",
+        f"{_RESTAGE}::test_a_late_attempt_with_other_files_is_refused[sqlite]",
+    ),
+    _staging(
+        "a rebase's ground lost by what takes its change's place",
+        "drafts[0].summary = {**_ground_of(chain), **drafts[0].summary}",
+        "pass",
+        f"{_RESTAGE}::test_it_stands_on_what_a_rebase_has_put_the_run_on[sqlite]",
     ),
     _staging(
         "a branch that is gone at the commit",

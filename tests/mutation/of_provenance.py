@@ -33,8 +33,10 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _verifying(
         "a run that the ledger calls rejected",
-        "if facts.result.ending is not Ending.PUBLISHED:",
-        "if False:",
+        "if facts.result.ending is not Ending.PUBLISHED:\n"
+        "        yield f\"says that the run was {facts.result.ending.value.replace('_', ' ')}\"\n"
+        "    if facts.report_digest",
+        "if facts.report_digest",
         "test_a_report_that_was_changed_in_the_ledger[ending-sqlite]",
     ),
     _verifying(

@@ -13,6 +13,7 @@ _saga = guards_of("wap/saga.py", "tests/workflow/test_saga.py")
 _codec = guards_of("wap/codec.py", "tests/unit/wap/test_codec.py")
 _holding = guards_of("wap/holding.py", "tests/workflow/test_hold.py")
 _activities = guards_of("wap/activities.py", _STEPS)
+_sealing = guards_of("wap/sealing.py", _STEPS)
 _auditing = guards_of("wap/auditing.py", _STEPS)
 _planning = guards_of("wap/planning.py", _STEPS)
 _undoing = guards_of("wap/undoing.py", _STEPS)
@@ -163,9 +164,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _workflow(
         "a waiver of what is read anew",
-        "            # What is read anew is not what somebody decided on.\n"
-        "            self._waiver = None\n",
-        "",
+        "            self._waiver, self._quarantine = None, None\n",
+        "            self._quarantine = None\n",
         f"{_HOLD}::test_what_is_read_anew_is_decided_anew",
     ),
     _holding(
@@ -217,9 +217,9 @@ GUARDS: tuple[Guard, ...] = (
         'update={"checks": self._folder(run.run_id).report().waivable}),\n        )\n',
         "test_a_waiver_of_something_else_is_neither_sealed_nor_published",
     ),
-    _activities(
+    _sealing(
         "a seal that tells nothing of the waiver",
-        "                waiver=head.waiver_text,\n",
+        "            waiver=head.waiver_text,\n",
         "",
         "test_what_is_published_under_a_waiver_tells_it",
     ),
@@ -322,7 +322,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _activities(
         "a failing audit told as passed",
-        "passed=report.passed,",
+        "passed=report.passed and whole,",
         "passed=True,",
         "test_a_failing_audit_is_told_as_one",
     ),
@@ -368,13 +368,13 @@ GUARDS: tuple[Guard, ...] = (
         "pass\n    dropped",
         "test_a_late_undo_of_a_published_run_leaves_it_alone",
     ),
-    _activities(
+    _sealing(
         "a seal without the evidence's digest",
-        'notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest, **group},',
-        'notes={"pipeline": pinned.pipeline.name, **group},',
+        'notes={"pipeline": pinned.pipeline.name, evidence.NOTE: digest, **(notes or {})},',
+        'notes={"pipeline": pinned.pipeline.name, **(notes or {})},',
         "test_what_is_published_carries_its_evidence",
     ),
-    _activities(
+    _sealing(
         "a seal of another source",
         "source_digest=pinned.plan.digest,",
         'source_digest="0" * 64,',
@@ -498,8 +498,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _runs(
         "another audit's report",
-        'return Report.from_json(self._read("report.json"), digest=digest)',
-        'return Report.from_json(self._read("report.json"))',
+        "return Report.from_json(self._read(_report_of(beside=beside)), digest=digest)",
+        "return Report.from_json(self._read(_report_of(beside=beside)))",
         "test_another_audits_report_is_not_taken",
     ),
     _activities(

@@ -30,6 +30,7 @@ from tests.mutation import (
     of_nessie,
     of_provenance,
     of_publishing,
+    of_quarantine,
     of_unions,
     of_wap,
 )
@@ -54,6 +55,7 @@ GUARDS = (
     *of_unions.GUARDS,
     *of_groups.GUARDS,
     *of_drill.GUARDS,
+    *of_quarantine.GUARDS,
 )
 
 #: A broken guard must be missed by an assertion. These say that the mutant itself is nonsense.

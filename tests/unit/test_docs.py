@@ -308,7 +308,7 @@ def test_every_kind_of_document_has_a_sample():
     assert set(samples()) == with_json - {"report"}
 
 
-@pytest.mark.parametrize("name", ["run", "compact"])
+@pytest.mark.parametrize("name", ["run", "compact", "replay"])
 def test_run_sample_is_what_a_run_prints(name):
     result = RunResult(run_id="r", pipeline="p", table="n.t", ending=Ending.PUBLISHED)
     assert shape(samples()[name]) == shape(result_json(result))

@@ -9,9 +9,20 @@ from temporalio.exceptions import ApplicationError
 
 from catalog.waivers import objection
 from wap import client
-from wap.model import CheckCounts, FailedCheck, Rows, RunResult, SnapshotMove, Waiver
+from wap.model import (
+    CheckCounts,
+    FailedCheck,
+    Quarantined,
+    Rows,
+    RunResult,
+    SetAside,
+    SnapshotMove,
+    Waiver,
+)
 from wap.steps import (
     Audited,
+    AuditedBeside,
+    Divided,
     Opened,
     Rebased,
     Resolved,
@@ -40,6 +51,13 @@ class World(Steps):
     failing: dict[str, int | None] = field(default_factory=lambda: {"c.yml:id": 2})
     #: so long a run whose audit failed is held; None: it is rejected.
     hold_seconds: float | None = None
+    #: rows that break a check, when they can be set aside; None: the failed checks name none.
+    broken: int | None = None
+    #: the most that may be set aside.
+    most: int = 3
+    aside: int = 0
+    #: what the branch held when it was audited, and what main holds, valid rows and those aside.
+    published_rows: list[tuple[int, int]] = field(default_factory=list)
     held: list[RunResult] = field(default_factory=list)
     published_under: list[Waiver | None] = field(default_factory=list)
     refuse_in: str | None = None
@@ -105,13 +123,17 @@ class World(Steps):
         if self.branch[0] == self.branch[1]:
             self.branch = (self.branch[0], self._new())
         self._fault("stage", "after")
-        return Staged(head=self.branch[1], rows=Rows(read=5, staged=5), files=1, bytes=10)
+        return Staged(head=self.branch[1], rows=self._rows, files=1, bytes=10)
+
+    @property
+    def _rows(self) -> Rows:
+        return Rows(read=5, staged=5 - self.aside, quarantined=self.aside)
 
     @_step
     def reconcile(self, run: RunRef) -> Rows:
         self._enter("reconcile")
         self._fault("reconcile", "after")
-        return Rows(read=5, staged=5)
+        return self._rows
 
     @_step
     def audit(self, run: RunRef) -> Audited:
@@ -131,9 +153,29 @@ class World(Steps):
                 for name, rows in self.failing.items()
             ),
             hold_seconds=self.hold_seconds,
+            separable=not self.passes and self.broken is not None,
+            beside=AuditedBeside(head=7, expected=None, report_digest="beside")
+            if self.aside
+            else None,
         )
         self._fault("audit", "after")
         return audited
+
+    @_step
+    def quarantine(self, run: RunRef, audited: Audited) -> Divided:
+        self._enter("quarantine")
+        assert self.branch is not None
+        assert self.broken is not None
+        if self.branch[1] == audited.head:
+            if self.aside + self.broken > self.most:
+                return Divided(refused="too many rows")
+            self.branch = (self.branch[0], self._new())
+            self.aside, self.passes = self.aside + self.broken, True
+        self._fault("quarantine", "after")
+        told = SetAside(name="c.yml:id", title="id", rows=self.aside)
+        return Divided(
+            quarantine=Quarantined(table="ns.t__quarantine", rows=self.aside, checks=(told,))
+        )
 
     @_step
     def hold(self, run: RunRef, result: RunResult) -> RunResult:
@@ -177,6 +219,8 @@ class World(Steps):
             self.main = audited.head
             self.published_by[run.run_id] = audited.head
             self.published_under.append(audited.waiver)
+            assert (audited.beside is not None) is (self.aside > 0)
+            self.published_rows.append((5 - self.aside, self.aside))
             self.branch = None
         self._fault("publish", "after")
         return SnapshotMove(before=audited.expected, after=self.published_by[run.run_id])
@@ -214,7 +258,7 @@ class World(Steps):
         if run.run_id in self.published_by:
             move = SnapshotMove(before=1, after=self.published_by[run.run_id])
             return Undone(removed="nothing", published=move)
-        self.branch = None
+        self.branch, self.aside = None, 0
         self._fault("drop_branch", "after")
         return Undone(removed="1 file")
 

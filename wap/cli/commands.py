@@ -9,6 +9,7 @@ from wap.cli import (
     new,
     pipelines,
     proof,
+    replay,
     run,
     serve,
     show,
@@ -17,6 +18,6 @@ from wap.cli import (
 from wap.cli.app import app
 
 __all__ = [
-    "access", "app", "decide", "drill", "keep", "maintain", "new", "pipelines", "proof", "run",
-    "serve", "show", "workers",
+    "access", "app", "decide", "drill", "keep", "maintain", "new", "pipelines", "proof", "replay",
+    "run", "serve", "show", "workers",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wap.client import Watched
-from wap.model import Ending, Held, RunResult, StepState, Waiver
+from wap.model import Ending, Held, Quarantined, RunResult, StepState, Waiver
 
 _LABELS = {
     "resolve": "plan what is new",
@@ -26,6 +26,7 @@ _LABELS = {
     "stage": "extract and stage",
     "reconcile": "reconcile rows",
     "audit": "audit the branch",
+    "quarantine": "set rows aside",
     "hold": "hold for a person",
     "seal": "seal the evidence",
     "publish": "publish",
@@ -193,14 +194,8 @@ def print_result(console: Console, result: RunResult, root: Path) -> None:
         grid.add_row("checks", Text(_checks(result)))
     if result.report:
         grid.add_row("report", Text(str(_shown(root / result.report))))
-    if result.held:
-        grid.add_row("until", Text(f"{result.held.until:%Y-%m-%d %H:%M %Z}, then it is rejected"))
-    if result.waiver:
-        grid.add_row("waived", Text(waiver_line(result.waiver), "magenta"))
-    for warning in result.warnings:
-        grid.add_row("warning", Text(warning, "yellow"))
-    for left in result.incomplete:
-        grid.add_row("left behind", Text(left, "bold red"))
+    for label, said in _beside(result):
+        grid.add_row(label, said)
     grid.add_row("took", Text(f"{result.seconds:.2f} s"))
     grid.add_row("next", Text(_next(result, root)))
     console.print(grid)
@@ -244,6 +239,20 @@ def print_group(console: Console, result: RunResult, root: Path) -> None:
     console.print(grid)
 
 
+def _beside(result: RunResult) -> Iterator[tuple[str, Text]]:
+    """What else a person must know, each with its name."""
+    if result.quarantine:
+        yield "set aside", Text(aside_line(result.quarantine), "yellow")
+    if result.held:
+        yield "until", Text(f"{result.held.until:%Y-%m-%d %H:%M %Z}, then it is rejected")
+    if result.waiver:
+        yield "waived", Text(waiver_line(result.waiver), "magenta")
+    for warning in result.warnings:
+        yield "warning", Text(warning, "yellow")
+    for left in result.incomplete:
+        yield "left behind", Text(left, "bold red")
+
+
 def _move(result: RunResult) -> str:
     before = result.snapshot.before or "none"
     if result.snapshot.after == result.snapshot.before:
@@ -268,6 +277,12 @@ def _checks(result: RunResult) -> str:
     counts = result.checks.model_dump()
     said = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
     return ", ".join(said) or "none was evaluated"
+
+
+def aside_line(quarantine: Quarantined) -> str:
+    """How many rows lie where, and because of which checks."""
+    checks = "; ".join(f"{check.title}: {check.rows:,}" for check in quarantine.checks)
+    return f"{quarantine.rows:,} rows in {quarantine.table} ({checks})"
 
 
 def waiver_line(waiver: Waiver) -> str:
@@ -314,6 +329,7 @@ def result_json(result: RunResult) -> dict[str, object]:
         "report": result.report,
         "held": _held_json(result.held) if result.held else None,
         "waiver": result.waiver.model_dump(mode="json") if result.waiver else None,
+        "quarantine": result.quarantine.model_dump() if result.quarantine else None,
         "warnings": list(result.warnings),
         "incomplete": list(result.incomplete),
         "seconds": round(result.seconds, 3),

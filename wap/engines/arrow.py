@@ -27,7 +27,7 @@ from catalog.storage import (
     path_of,
     without,
 )
-from wap.engines.base import Engine, Find, Merged, Progress, Written, refuse_cancelled
+from wap.engines.base import AGAIN, Engine, Find, Merged, Progress, Written, refuse_cancelled
 from wap.engines.carried import kept_rows
 from wap.engines.copy import Copy
 from wap.engines.data_files import DataFiles
@@ -83,13 +83,17 @@ class ArrowEngine(Engine):
         self._temp = temp_directory or Path(tempfile.gettempdir())
         self._copy = copy
 
-    def clear(self, staging: Staging, keep: Collection[str] = ()) -> None:
+    def clear(self, staging: Staging, keep: Collection[str] = (), *, of: str = "") -> None:
         """See the port."""
         location = staging.data_location
         kept = {path_of(staging.io, path) for path in keep}
         try:
-            abort_uploads(staging.io, f"{location}/")
-            others = without(list_files(staging.io, location), kept)
+            abort_uploads(staging.io, f"{location}/{of}")
+            others = [
+                file
+                for file in without(list_files(staging.io, location), kept)
+                if _is_named(file.path, of)
+            ]
             delete_files(staging.io, location, others)
             delete_empty_folder(staging.io, location)
         except OSError as exc:
@@ -151,22 +155,18 @@ class ArrowEngine(Engine):
 
     def _write_met(self, met: Meeting, staging: Staging, cancelled: Callable[[], bool]) -> Merged:
         def written(query: str, kind: str) -> Written:
-            return self._write_query(met.con, query, staging, _fresh(kind), cancelled)
+            return self.write_query(met.con, query, staging, _fresh(kind), cancelled=cancelled)
 
         added = written(met.verdict.added, "batch")
         kept = [written(met.kept(group), "kept") for group in met.groups(self._limits.file)]
         files = [file for part in kept for file in part.files]
         return Merged(added, Written(files), met.removed, met.became)
 
-    def _write_query(
-        self,
-        con: Any,
-        query: str,
-        staging: Staging,
-        prefix: str,
-        cancelled: Callable[[], bool],
-    ) -> Written:
-        """Write a query's rows, which are in the staging's columns."""
+    def write_query(
+        self, con: Any, query: str, staging: Staging, prefix: str,
+        *, cancelled: Callable[[], bool],
+    ) -> Written:  # fmt: skip
+        """See the port."""
         copy = Copy.of_query(SqlStream(con, query), staging, prefix) if self._copy else None
         try:
             if copy is not None:
@@ -182,7 +182,7 @@ class ArrowEngine(Engine):
             if failure is not None:
                 raise failure from exc
             raise EngineError(
-                f"the rows cannot be merged: {str(exc).splitlines()[0]}", where=str(staging.table)
+                f"the rows cannot be written: {str(exc).splitlines()[0]}", where=str(staging.table)
             ) from exc
 
     def _limits_of(self, files: DataFiles, budget: int) -> Limits:
@@ -245,6 +245,12 @@ class ArrowEngine(Engine):
 def _group(budget: int, threads: int) -> int:
     """Bytes of one row group, of which several are in memory at once."""
     return max(1 << 20, budget // (_SHARES + 2 * (threads - 2)))
+
+
+def _is_named(path: str, of: str) -> bool:
+    """Whether :meth:`ArrowEngine.clear` is about a file of that name."""
+    name = path.rsplit("/", 1)[-1]
+    return name.startswith(of) if of else not name.startswith(AGAIN)
 
 
 def _fresh(kind: str) -> str:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.manifest import DataFile
@@ -63,6 +64,9 @@ Find = Callable[[BooleanExpression], Scan]
 
 CANCELLED = "writing was cancelled"
 
+#: How the names of files begin that a step writes after the batch was staged.
+AGAIN = "again-"
+
 
 def refuse_cancelled(cancelled: Callable[[], bool]) -> None:
     """Break off when the run was told to stop.
@@ -84,12 +88,14 @@ class Engine(ABC):
     name: str
 
     @abstractmethod
-    def clear(self, staging: Staging, keep: Collection[str] = ()) -> None:
+    def clear(self, staging: Staging, keep: Collection[str] = (), *, of: str = "") -> None:
         """Delete what attempts of this run wrote (its data location only), but for ``keep``.
 
         Args:
             staging: whose data location.
             keep: paths of data files that stay, as a DataFile has them.
+            of: only files whose names begin so; without it all but those that begin with
+                :data:`AGAIN`: a later step may have committed them by now.
         """
 
     @abstractmethod
@@ -106,6 +112,22 @@ class Engine(ABC):
         Raises:
             BatchRefusedError: a value does not fit its column.
             EngineError: the files cannot be written (disk full, no permission).
+        """
+
+    @abstractmethod
+    def write_query(
+        self, con: Any, query: str, staging: Staging, prefix: str,
+        *, cancelled: Callable[[], bool],
+    ) -> Written:  # fmt: skip
+        """Write a DuckDB query's rows, which are in the staging's columns, within the budget.
+
+        Args:
+            con: a connection of the caller's.
+            prefix: how the names of the files begin; no other call's may.
+
+        Raises:
+            EngineError: as :meth:`write`.
+            CatalogUnavailableError: the storage of what the query reads does not answer.
         """
 
     @abstractmethod

@@ -57,9 +57,16 @@ class SparkEngine(Engine):
         self._spark = spark
         self._arrow = arrow
 
-    def clear(self, staging: Staging, keep: Collection[str] = ()) -> None:
+    def clear(self, staging: Staging, keep: Collection[str] = (), *, of: str = "") -> None:
         """See the port."""
-        self._arrow.clear(staging, keep)
+        self._arrow.clear(staging, keep, of=of)
+
+    def write_query(
+        self, con: Any, query: str, staging: Staging, prefix: str,
+        *, cancelled: Callable[[], bool],
+    ) -> Written:  # fmt: skip
+        """See the port."""
+        return self._arrow.write_query(con, query, staging, prefix, cancelled=cancelled)
 
     def carry(
         self, scan: Scan, drop: BooleanExpression, staging: Staging,

@@ -129,6 +129,8 @@ class Shelf(BranchCatalog):
     def _read_only(self, *_: object, **__: object) -> NoReturn:
         raise UnsupportedError("a shelf is only read")
 
-    open_branch = stage = seal = publish = rebase = drop = roll_back = made_of = _read_only
+    open_branch = stage = restage = seal = publish = rebase = drop = roll_back = made_of = (
+        _read_only
+    )
     covered = _read_only
     expire = sweep = _read_only

@@ -1,0 +1,51 @@
+"""Setting rows aside and replaying them where the catalog has a server of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.behaviors.quarantined import CONTRACT, Shop
+from tests.behaviors.test_quarantine import GOOD, once
+from tests.e2e.places import open_place
+from wap.errors import ConfigError
+from wap.model import Ending, Replay
+
+
+def opened(request: pytest.FixtureRequest, name: str, root: object) -> Shop:
+    folder = root / "shop"  # type: ignore[operator]
+    return Shop(folder, env=open_place(request, name, folder).settings)
+
+
+@pytest.mark.parametrize("place", ["postgres", "nessie"])
+def test_rows_are_set_aside_and_replayed_while_main_moves(request, tmp_path, place):
+    shop = opened(request, place, tmp_path)
+    shop.rows("1", *GOOD, ",e,5.00,2026-01-01", "6,f,-6.00,2026-01-01")
+
+    def other() -> None:
+        shop.rows("2", "2,z,9.00,2026-01-01", "22,z,9.00,2026-01-01")
+        shop.run("run-2", inputs=(str(shop.root / "data/orders-2.csv"),))
+
+    inputs = (str(shop.root / "data/orders-1.csv"),)
+    result = shop.run("run-1", once("publish", "before", other), inputs=inputs)
+    assert (result.ending, result.rows.quarantined) == (Ending.PUBLISHED, 3)
+    assert shop.ids() == [1, 2, 3, 4, 22]
+    shop.contract = CONTRACT.replace("valid_min: 0", "valid_min: -7")
+    shop.declare()
+    again = shop.run("again-1", replay=Replay())
+    assert (again.rows.published, again.rows.quarantined) == (1, 2)
+    assert shop.ids() == [1, 2, 3, 4, 6, 22]
+    assert sorted(shop.aside("mail, wap_replayed_run"), key=str) == [
+        ("b", None), ("e", None), ("f", "again-1"),
+    ]  # fmt: skip
+    assert [(p.table, p.unsealed, p.notes) for p in shop.prove()] == [
+        ("shop.orders", (), ()), ("shop.orders__quarantine", (), ()),
+    ]  # fmt: skip
+    with shop.steps() as steps:
+        assert steps.catalog.branches() == []
+
+
+def test_a_server_that_makes_no_table_in_a_group_is_refused_at_once(request, tmp_path):
+    shop = opened(request, "rest", tmp_path)
+    shop.rows("1", *GOOD)
+    with pytest.raises(ConfigError, match="cannot publish a new table in one commit"):
+        shop.run("run-1")

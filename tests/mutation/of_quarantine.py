@@ -1,0 +1,141 @@
+"""Guards of setting rows aside: none is lost, none is there twice, none gets past the gate."""
+
+from __future__ import annotations
+
+from tests.mutation.guard import Guard, guards_of
+
+_TESTS = "tests/behaviors/test_quarantine.py"
+_REPLAYS = "tests/behaviors/test_quarantine_replay.py"
+_rules = guards_of("checks/row_level.py", _TESTS)
+_dividing = guards_of("wap/quarantine/dividing.py", _TESTS)
+_replaying = guards_of("wap/quarantine/replaying.py", _TESTS)
+_waiting = guards_of("wap/quarantine/waiting.py", _TESTS)
+_beside = guards_of("wap/quarantine/beside.py", _TESTS)
+_activities = guards_of("wap/activities.py", _TESTS)
+_workflow = guards_of("wap/workflow.py", "tests/workflow/test_quarantine.py")
+_verifying = guards_of("wap/verifying.py", _TESTS)
+
+GUARDS: tuple[Guard, ...] = (
+    _rules(
+        "a check that names no rows, beside one that does",
+        "return tuple(failed) if whole and all(is_row_level(*one) for one in failed) else ()",
+        "return tuple(one for one in failed if is_row_level(*one))",
+        "test_a_check_that_names_no_rows_is_told_before_anything_is_divided",
+    ),
+    _rules(
+        "a replay past the checks of a batch's rows",
+        'checks = [c for c in node.get("checks") or () if is_row_level(contract, next(rules))]',
+        'checks = [c for c in node.get("checks") or () if next(rules) is None]',
+        f"{_REPLAYS}::test_a_replay_is_held_to_the_checks_of_rows_and_not_of_deliveries",
+    ),
+    _dividing(
+        "more rows than may be set aside",
+        "if limits.max_rows is not None and aside > limits.max_rows:",
+        "if False:",
+        "test_more_than_the_limit_is_rejected_and_leaves_nothing"
+        "[max_percent: 50, max_rows: 1-2 rows break a check, at most 1 are set aside]",
+    ),
+    _dividing(
+        "a larger part than may be set aside",
+        "if share > limits.max_percent:",
+        "if False:",
+        "test_more_than_the_limit_is_rejected_and_leaves_nothing"
+        "[max_percent: 30-2 of 6 rows (33.33 %) break a check, at most 30 % are set aside]",
+    ),
+    _dividing(
+        "earlier divisions left out of the limit",
+        "aside, rows = earlier + found.rows, earlier + batch.rows",
+        "aside, rows = found.rows, batch.rows",
+        "test_the_limit_counts_all_divisions_of_a_run",
+    ),
+    _dividing(
+        "a row that is lost in the division",
+        "if rest.rows + found.rows != held:",
+        "if False:",
+        "test_a_row_that_an_engine_loses_is_missed[rest]",
+    ),
+    _dividing(
+        "a row that is not set aside",
+        "if written.rows != found.rows:",
+        "if False:",
+        "test_a_row_that_an_engine_loses_is_missed[aside]",
+    ),
+    _replaying(
+        "a row that a replay loses",
+        "if taken.rows + remaining != rows:",
+        "if False:",
+        f"{_REPLAYS}::test_a_row_that_an_engine_loses_is_missed[orders]",
+    ),
+    _replaying(
+        "a row that is marked and not taken",
+        "if marked.rows != taken.rows or marked.rows + kept.rows != removed:",
+        "if False:",
+        f"{_REPLAYS}::test_a_row_that_an_engine_loses_is_missed[orders__quarantine]",
+    ),
+    _waiting(
+        "a row that is replayed twice",
+        'parts = [f"t.{names.of(REPLAYED_RUN)} IS NULL"]',
+        'parts = ["true"]',
+        f"{_REPLAYS}::test_a_replay_is_done_once",
+    ),
+    _waiting(
+        "a correction of a row that does not wait",
+        "        if odd:\n",
+        "        if False:\n",
+        f"{_REPLAYS}::test_corrections_that_fit_no_row_are_rejected[lines0]",
+    ),
+    _activities(
+        "a replay of what waited before main moved",
+        "        if is_replay(pinned):\n            return Rebased",
+        "        if False:\n            return Rebased",
+        f"{_REPLAYS}::test_when_main_moves_a_replay_is_planned_anew[load]",
+    ),
+    _beside(
+        "halves of two attempts",
+        "if aside.notes.get(NOTE) != staging.notes[NOTE]:",
+        "if False:",
+        "test_halves_of_two_attempts_are_not_published",
+    ),
+    _beside(
+        "a quarantine table where two cannot be published at once",
+        "if not able.atomic_groups:",
+        "if False:",
+        "test_a_catalog_that_cannot_is_refused_before_anything_is_written[none]",
+    ),
+    _beside(
+        "a new quarantine table where none can be in a group",
+        "if new and not able.new_in_groups:",
+        "if False:",
+        "test_a_catalog_that_cannot_is_refused_before_anything_is_written[new]",
+    ),
+    _activities(
+        "a quarantine table that fails its audit",
+        "whole = other is None or other.passed",
+        "whole = True",
+        "test_a_quarantine_table_that_lacks_a_row_is_not_published",
+    ),
+    _activities(
+        "the table without its quarantine table",
+        "return [head] if audited.beside is None else [head, self._aside(head, audited.beside)]",
+        "return [head]",
+        "test_broken_rows_are_set_aside_and_the_rest_is_published",
+    ),
+    _activities(
+        "a quarantine table left behind by an undo",
+        "if aside is not None and undone.published is None:",
+        "if False:",
+        "test_a_run_that_is_undone_leaves_neither_table[quarantine]",
+    ),
+    _workflow(
+        "a batch that cannot be divided",
+        "if divided.refused is not None:",
+        "if False:",
+        "test_a_batch_that_cannot_be_divided_is_rejected",
+    ),
+    _verifying(
+        "a quarantine table whose report the ledger does not know",
+        "if facts.quarantine_report != report.digest:",
+        "if False:",
+        "test_a_ledger_that_tells_of_another_quarantine_is_found",
+    ),
+)
