@@ -44,6 +44,7 @@ from catalog.nodes import (
     audited_by,
     branches_of,
     change_of,
+    check_rebase,
     covered,
     earlier_seal,
     is_about,
@@ -67,7 +68,6 @@ from catalog.refs import (
     Seal,
     Snapshot,
     TableName,
-    members_in,
 )
 from catalog.retention import Keep, expired
 from catalog.rollback import check_together
@@ -298,11 +298,7 @@ class MemoryCatalog(BranchCatalog):
             return self.staging(branch, table)
         change = change_of(own)
         schema = self._rebased_schema(target, source, own, where)
-        if change is not None and change.shows.replaces:
-            raise RebaseRefusedError("the run replaces published files", where=where)
-        runs = [branch.run_id, *(members_in(change.value.summary) if change is not None else ())]
-        if any(n.value.holds(run_id) for n in target.ancestry(MAIN) for run_id in runs):
-            raise RebaseRefusedError("a union has published the batch", where=where)
+        check_rebase(target, branch, change, where)
         main = target.nodes[target.refs[MAIN]]
         said = change.value.summary if change is not None else {}
         summary = {k: v for k, v in said.items() if k.startswith("wap.")}

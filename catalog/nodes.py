@@ -17,8 +17,18 @@ from pyiceberg.schema import Schema
 from catalog import naming, orphans, storage
 from catalog.base import Covered, Scan
 from catalog.batches import is_kept
-from catalog.errors import HeadMovedError, UnsealedError
-from catalog.refs import MAIN, AuditedHead, Back, Branch, Role, Seal, Snapshot, TableName
+from catalog.errors import HeadMovedError, RebaseRefusedError, UnsealedError
+from catalog.refs import (
+    MAIN,
+    AuditedHead,
+    Back,
+    Branch,
+    Role,
+    Seal,
+    Snapshot,
+    TableName,
+    members_in,
+)
 from catalog.retention import Lineage
 from catalog.storage import StoredFile
 
@@ -173,6 +183,19 @@ def branches_of(table: MemoryTable) -> list[Branch]:
 def change_of(own: Sequence[Node]) -> Node | None:
     """The snapshot that holds the run's change, None before it is staged."""
     return next((n for n in own if n.value.role in ("stage", "rebase")), None)
+
+
+def check_rebase(target: MemoryTable, branch: Branch, change: Node | None, where: str) -> None:
+    """What a run staged must stand on main as it is, and not be in it already.
+
+    Raises:
+        RebaseRefusedError: it takes files away, or a union has published it.
+    """
+    if change is not None and change.shows.replaces:
+        raise RebaseRefusedError("the run replaces published files", where=where)
+    runs = [branch.run_id, *(members_in(change.value.summary) if change is not None else ())]
+    if any(n.value.holds(run_id) for n in target.ancestry(MAIN) for run_id in runs):
+        raise RebaseRefusedError("a union has published the batch", where=where)
 
 
 def audited_by(sealed: Node) -> int:
