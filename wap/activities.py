@@ -34,28 +34,9 @@ from wap.homes import RunHome
 from wap.ledger.base import Ledger
 from wap.lineage.base import LineageSink
 from wap.model import Rows, RunResult, SnapshotMove, StepFacts, Waiver
-from wap.planning import (
-    advanced,
-    make_plan,
-    said_first,
-    said_of_main,
-    source_of,
-    was_done,
-)
+from wap.planning import advanced, make_plan, said_first, said_of_main, source_of, was_done
 from wap.project import Project
-from wap.quarantine.beside import (
-    CURSOR,
-    books_beside,
-    divided_books,
-    facts_beside,
-    is_divided,
-    plan_beside,
-    replayed_books,
-    sets_aside,
-    staging_beside,
-    table_of,
-    told,
-)
+from wap.quarantine import beside
 from wap.quarantine.dividing import Divider, divide
 from wap.quarantine.replaying import divide_replay, stage_replay
 from wap.quarantine.table import is_replay, quarantine_of
@@ -210,15 +191,15 @@ class Activities(Steps):
         group = tuple(map(TableName.parse, run.group.tables)) if run.group else ()
         report = self._audited(run, pinned, books, staging, group)
         folder.save_report(report)
-        aside = staging_beside(self.catalog, staging)
+        aside = beside.staging_beside(self.catalog, staging)
         other = None
         if aside is not None:
-            plan = plan_beside(self.catalog, pinned)
+            plan = beside.plan_beside(self.catalog, pinned)
             theirs = self._books_beside(run, pinned, aside)
             other = self._audited(run, plan, theirs, aside)
             folder.save_report(other, beside=True)
         whole = other is None or other.passed
-        divides = sets_aside(pinned, staging, replay=is_replay(pinned))
+        divides = beside.sets_aside(pinned, staging, replay=is_replay(pinned))
         return Audited(
             head=staging.head,
             expected=staging.expected,
@@ -245,11 +226,11 @@ class Activities(Steps):
         if refused is not None:
             return Divided(refused=refused)
         staging, books = self._staging(run, pinned), folder.books(run.round)
-        quarantine = told(folder, staging)
+        quarantine = beside.told(folder, staging)
         if is_replay(pinned):
-            books = replayed_books(self.catalog, staging, books, quarantine)
+            books = beside.replayed_books(self.catalog, staging, books, quarantine)
         else:
-            books = divided_books(self.catalog, staging, books)
+            books = beside.divided_books(self.catalog, staging, books)
         folder.save_books(run.round, books)
         return Divided(quarantine=quarantine, bytes=books.bytes)
 
@@ -278,14 +259,14 @@ class Activities(Steps):
             notes=evidence.group_notes(run.group.name, run.group.tables) if run.group else {},
         )  # fmt: skip
         for other in others:
-            plan = plan_beside(self.catalog, pinned)
+            plan = beside.plan_beside(self.catalog, pinned)
             aside = self.catalog.staging(other.branch, other.table)
             report = folder.report(other.report.digest, beside=True)
             theirs = self._books_beside(run, pinned, aside)
             seal_head(
                 self.catalog, other, aside,
-                pinned=plan, report=report, books=theirs, cursor=CURSOR,
-                facts=facts_beside(facts, plan, aside, report, theirs),
+                pinned=plan, report=report, books=theirs, cursor=beside.CURSOR,
+                facts=beside.facts_beside(facts, plan, aside, report, theirs),
             )  # fmt: skip
         return Sealed(snapshot_id=sealed.id)
 
@@ -311,7 +292,7 @@ class Activities(Steps):
             return Rebased(redo="the batch has met the rows of another main by key")
         try:
             staging = self.catalog.rebase(_branch(run), table)
-            if is_divided(staging):
+            if beside.is_divided(staging):
                 self.catalog.rebase(_branch(run), quarantine_of(table))
         except RebaseRefusedError as exc:
             return Rebased(redo=exc.what)
@@ -341,7 +322,7 @@ class Activities(Steps):
         undone = undo_run(self.catalog, run.owner, _table(pinned), pinned.before, folder)
         if undone.published is not None:
             take_over(self.catalog, run.owner, _table(pinned), folder)
-        aside = table_of(pinned, replay=is_replay(pinned))
+        aside = beside.table_of(pinned, replay=is_replay(pinned))
         if aside is not None and undone.published is None:
             # Both are published in one commit, so this one is not either.
             undo_run(self.catalog, run.owner, aside)
@@ -440,7 +421,7 @@ class Activities(Steps):
     def _books_beside(self, run: RunRef, pinned: PinnedPlan, aside: Staging) -> Books:
         folder = self._folder(run.run_id)
         books, replay = folder.books(run.round), is_replay(pinned)
-        return books_beside(self.catalog, folder, aside, books, replay=replay)
+        return beside.books_beside(self.catalog, folder, aside, books, replay=replay)
 
     def _divider(self, run: RunRef, head: int) -> Divider:
         return Divider(
