@@ -26,7 +26,6 @@ from catalog.base import (
     TableShape,
 )
 from catalog.batches import change_digest, check_names, is_kept
-from catalog.coverage import check_ground
 from catalog.errors import (
     BranchExistsError,
     BranchNotFoundError,
@@ -45,6 +44,7 @@ from catalog.nodes import (
     branches_of,
     change_of,
     check_rebase,
+    check_sealed,
     covered,
     earlier_seal,
     is_about,
@@ -55,7 +55,6 @@ from catalog.nodes import (
     told_by,
     unused_files,
 )
-from catalog.proof import check_members, check_one_change
 from catalog.refs import (
     MAIN,
     AuditedHead,
@@ -378,7 +377,7 @@ class MemoryCatalog(BranchCatalog):
         found = visible.refs[MAIN] if visible is not None else None
         if found != audited.expected:
             raise moved(audited.table, MAIN, audited.expected, found)
-        self._check(table, own, audited, table.refs[MAIN])
+        check_sealed(table, own, audited, table.refs[MAIN])
         head = own[0]
 
         def move() -> Snapshot:
@@ -390,27 +389,6 @@ class MemoryCatalog(BranchCatalog):
             return head.value
 
         return move
-
-    def _check(
-        self, table: MemoryTable, own: Sequence[Node], audited: AuditedHead, expected: int
-    ) -> None:
-        where, head = f"{audited.table} on {audited.branch}", own[0]
-        if head.value.role != "seal" and head.value.id != audited.head:
-            raise moved(audited.table, audited.branch.name, audited.head, head.value.id)
-        below = table.nodes.get(audited.head)
-        if below is None or not is_about(head.value, audited):
-            raise UnsealedError("the head has no seal of this audit", where=where)
-        if head.files != below.files or head.value.parent_id != audited.head:
-            raise UnsealedError("the seal shows other files", where=where)
-        if own[-1].value.parent_id != expected:
-            what = f"the seal does not descend from main's snapshot {expected} by this run alone"
-            raise UnsealedError(what, where=where)
-        if not schema_stands(table, own):
-            raise moved(audited.table, MAIN, audited.expected, table.refs[MAIN])
-        check_one_change([n.value.role for n in own], audited)
-        log = [n.value for n in table.ancestry(MAIN)]
-        check_ground(log, where=where, sealed_only=audited.sealed_only)
-        check_members(audited, lambda branch: table.refs.get(branch.name))
 
     @locked
     def roll_back(self, moves: Sequence[Back]) -> list[Snapshot]:

@@ -17,7 +17,9 @@ from pyiceberg.schema import Schema
 from catalog import naming, orphans, storage
 from catalog.base import Covered, Scan
 from catalog.batches import is_kept
+from catalog.coverage import check_ground
 from catalog.errors import HeadMovedError, RebaseRefusedError, UnsealedError
+from catalog.proof import check_members, check_one_change
 from catalog.refs import (
     MAIN,
     AuditedHead,
@@ -277,3 +279,26 @@ def earlier_seal(table: MemoryTable, move: Back) -> Node:
         what = f"snapshot {move.to} is no seal of main's history"
         raise UnsealedError(what, where=str(move.table))
     return node
+
+
+def check_sealed(
+    table: MemoryTable, own: Sequence[Node], audited: AuditedHead, expected: int
+) -> None:
+    """The guards of publish: see :mod:`catalog.proof`."""
+    where, head = f"{audited.table} on {audited.branch}", own[0]
+    if head.value.role != "seal" and head.value.id != audited.head:
+        raise moved(audited.table, audited.branch.name, audited.head, head.value.id)
+    below = table.nodes.get(audited.head)
+    if below is None or not is_about(head.value, audited):
+        raise UnsealedError("the head has no seal of this audit", where=where)
+    if head.files != below.files or head.value.parent_id != audited.head:
+        raise UnsealedError("the seal shows other files", where=where)
+    if own[-1].value.parent_id != expected:
+        what = f"the seal does not descend from main's snapshot {expected} by this run alone"
+        raise UnsealedError(what, where=where)
+    if not schema_stands(table, own):
+        raise moved(audited.table, MAIN, audited.expected, table.refs[MAIN])
+    check_one_change([n.value.role for n in own], audited)
+    log = [n.value for n in table.ancestry(MAIN)]
+    check_ground(log, where=where, sealed_only=audited.sealed_only)
+    check_members(audited, lambda branch: table.refs.get(branch.name))

@@ -21,7 +21,7 @@ _unstaging = guards_of("catalog/unstaging.py", "tests/integration/test_rest.py")
 _proof = guards_of("catalog/proof.py", f"{_BEHAVIORS}_guards.py")
 _TAINT = f"{_BEHAVIORS}_taint.py"
 _coverage = guards_of("catalog/coverage.py", _TAINT)
-_memory = guards_of("catalog/memory.py", _TAINT)
+_memory = guards_of("catalog/nodes.py", _TAINT)
 _sealing = guards_of("catalog/sealing.py", f"{_BEHAVIORS}_guards.py")
 _waivers = guards_of("catalog/waivers.py", f"{_UNIT}_refs.py")
 _LESS = "test_no_audited_head_from_less"
@@ -440,7 +440,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _memory(
         "a main that a failed run got into, in memory",
-        "        check_ground(log, where=where, sealed_only=audited.sealed_only)\n",
+        "    check_ground(log, where=where, sealed_only=audited.sealed_only)\n",
         "",
         f"{_TAINT}::test_a_head_over_what_a_failed_run_left_on_main[memory]",
     ),
