@@ -131,6 +131,7 @@ def close_run(
     """
     folder = home.folder(run.run_id)
     if not folder.has_plan(run.round):
+        folder.remove()
         return result
     pinned = folder.plan(run.round)
     if not result.nothing_new:
