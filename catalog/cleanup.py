@@ -30,13 +30,32 @@ def drop(home: NativeHome, branch: Branch, name: TableName) -> Dropped:
         count = _Count()
         visible = home.visible(name)
         if visible is not None:
-            own = [s for s in visible.metadata.snapshots if is_own(s, branch.run_id)]
+            own = _first_of(visible, branch)
             count.add(_delete_data(home, visible, branch, own))
             _expire(home, branch, name)
             count.add(_delete_run_folder(home, home.needed(name), branch, own))
         hidden = delete_hidden(home, branch, name)
         count.add(hidden)
         return Dropped(branch=removed or hidden[0] > 0, files=count.files, bytes=count.bytes)
+
+
+def _first_of(table: Table, branch: Branch) -> list[IcebergSnapshot]:
+    """The run's snapshots, where they are all that it ever had in the table; else none.
+
+    A run whose snapshots were expired can be opened again by an attempt that comes late. Its files
+    are older than its branch then, and any snapshot may need them.
+    """
+    own = [s for s in table.metadata.snapshots if is_own(s, branch.run_id)]
+    if not own:
+        return []
+    began = min(s.timestamp_ms for s in own) / 1000
+    found = storage.list_files(table.io, _data_location(table, branch))
+    old = any(f.modified is None or f.modified.timestamp() < began for f in found)
+    return [] if old else own
+
+
+def _data_location(table: Table, branch: Branch) -> str:
+    return f"{table.location().rstrip('/')}/data/{branch.run_id}"
 
 
 class _Count:
@@ -125,7 +144,7 @@ def _delete_data(
 ) -> tuple[int, int]:
     """Delete the run's data files that no remaining snapshot of the table refers to."""
     gone = _leftover(table.metadata, branch)
-    locations = {f"{table.location().rstrip('/')}/data/{branch.run_id}"}
+    locations = {_data_location(table, branch)}
     locations |= {summary_of(s)[naming.DATA] for s in gone if naming.DATA in summary_of(s)}
     count = _Count()
     lost = {s.snapshot_id for s in gone}

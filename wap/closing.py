@@ -139,6 +139,7 @@ def close_run(
     if not folder.has_plan(0):
         folder.remove()  # it may hold what its steps took
     if not folder.has_plan(run.round):
+        folder.remove()
         return result
     pinned = folder.plan(run.round)
     if not result.nothing_new:

@@ -15,7 +15,7 @@ from tests.soak.readers import reader_of
 
 STEPS = 40
 #: Of a default run; ``make soak`` plays hundreds on each.
-BY_DEFAULT = {"memory": 60, "sqlite": 15, "portable": 4, "postgres": 4, "rest": 4, "nessie": 4}
+BY_DEFAULT = {"memory": 40, "sqlite": 4, "portable": 2, "postgres": 2, "rest": 2, "nessie": 2}
 
 
 @pytest.mark.timeout(0)  # of a soak nobody knows how long it takes; Hypothesis has no deadline

@@ -125,6 +125,20 @@ def test_a_run_that_was_sealed_again_where_it_stood_is_one_run(lake, flights):
     assert lake.catalog.verify(flights) == []
 
 
+def test_an_expired_run_that_is_opened_late_and_dropped_takes_nothing_from_main(lake, flights):
+    run = lake.run()
+    run.open()
+    run.stage([1])
+    run.finish()
+    lake.publish([2])
+    lake.publish([3])
+    lake.catalog.expire(flights, keep())
+    run.open()
+    run.drop()
+    assert lake.ids() == [1, 2, 3]
+    assert lake.catalog.verify(flights) == []
+
+
 @pytest.mark.kinds("nessie")
 def test_a_late_drop_leaves_what_earlier_commits_of_main_show(lake, flights):
     """Whoever has the hash of such a commit reads the table as it was, expired or not."""

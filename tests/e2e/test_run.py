@@ -142,6 +142,7 @@ def test_missing_source_says_what_to_do(shop):
     assert done.returncode == 3
     assert "data/orders-*.csv" in done.stdout
     assert shop.files() == []
+    assert list((shop.root / ".wap" / "runs").glob("*")) == []
 
 
 def test_unknown_pipeline(shop):

@@ -50,6 +50,12 @@ GUARDS: tuple[Guard, ...] = (
         "brought = True",
         "test_a_rebase_over_a_replace_leaves_history_readable[sqlite]",
     ),
+    _cleanup(
+        "files of a run that was expired and is opened again",
+        "return [] if old else own",
+        "return own",
+        "test_an_expired_run_that_is_opened_late_and_dropped_takes_nothing_from_main[sqlite]",
+    ),
     _retention(
         "a seal on a seal of the same run",
         '(snapshot.role in _BELOW_A_SEAL or snapshot.role == above.role == "seal")',
