@@ -39,6 +39,9 @@ def _head(report: Report | None, story: Story) -> Iterator[str]:
     yield ""
     yield from _members(story) if story.members else _facts(report, story)
     yield from _titled("Rows", ("", "rows"), [(k, f"{v:,}") for k, v in story.rows.items()])
+    if story.aside:
+        told = [(title, f"{count:,}") for title, count in story.aside.checks]
+        yield from _titled(f"Set aside: {story.aside.shown}", ("check", "rows that break it"), told)
     yield from _titled("Warnings", ("warning",), [(w,) for w in story.warnings])
     yield from _titled(
         "Published under a waiver",
