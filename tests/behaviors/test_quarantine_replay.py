@@ -46,8 +46,8 @@ def relaxed(shop: Shop) -> None:
     shop.declare()
 
 
-def replay(shop: Shop, run: str, hook: Any = None, **which: Any) -> RunResult:
-    return shop.run(run, hook, replay=Replay(**which))
+def replay(shop: Shop, run_id: str, hook: Any = None, **which: Any) -> RunResult:
+    return shop.run(run_id, hook, replay=Replay(**which))
 
 
 def where_they_went(shop: Shop) -> dict[str, str | None]:

@@ -12,6 +12,7 @@ from wap import client
 from wap.model import CheckCounts, Rows, RunResult, SnapshotMove
 from wap.steps import (
     Audited,
+    Divided,
     Opened,
     Rebased,
     Resolved,
@@ -234,6 +235,10 @@ class Crowd(Steps):
         undone = self._undone(run)
         self._fault("dissolve", "after")
         return undone
+
+    @_step
+    def quarantine(self, run: RunRef, audited: Audited) -> Divided:
+        raise NotImplementedError  # nothing is set aside here
 
     @_step
     def drop_branch(self, run: RunRef) -> Undone:

@@ -11,6 +11,7 @@ from wap.group_steps import GroupSteps, Ready
 from wap.model import CheckCounts, Rows, RunResult, SnapshotMove
 from wap.steps import (
     Audited,
+    Divided,
     Opened,
     Rebased,
     Resolved,
@@ -192,6 +193,10 @@ class GroupWorld(Steps, GroupSteps):
     @_step
     def dissolve(self, run: RunRef) -> Undone:
         raise NotImplementedError
+
+    @_step
+    def quarantine(self, run: RunRef, audited: Audited) -> Divided:
+        raise NotImplementedError  # nothing is set aside here
 
     @_step
     def drop_branch(self, run: RunRef) -> Undone:
