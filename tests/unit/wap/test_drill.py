@@ -74,7 +74,9 @@ def test_what_is_no_boundary_is_refused(tmp_path, boundary):
 
 def test_every_step_has_a_scenario():
     drilled = {s for steps in SCENARIOS.values() for s in steps}
-    assert drilled | {"enlist", "unite", "dissolve"} == Steps.__abstractmethods__
+    # Others stand behind what a scratch table does not meet: a queue, rows that are set aside.
+    elsewhere = {"enlist", "unite", "dissolve", "quarantine"}
+    assert drilled | elsewhere == Steps.__abstractmethods__
 
 
 def test_boundaries_are_chosen_by_step_or_by_moment():
