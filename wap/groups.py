@@ -63,11 +63,15 @@ def _check_tables(name: str, members: Sequence[Declared]) -> None:
 
 
 def _check_member(name: str, member: Declared) -> None:
-    """A held table would keep the others from their readers for days, on one person's word."""
-    if member.pipeline.hold_seconds is not None:
+    """A group knows one answer to a failed audit.
+
+    A held table would keep the others from their readers for days, on one person's word, and what
+    is set aside from one was seen by the audits of the others.
+    """
+    if member.pipeline.on_failure != "reject":
         raise _wrong(
             name,
-            f"the pipeline {member.pipeline.name!r} has on_failure: hold",
+            f"the pipeline {member.pipeline.name!r} has on_failure: {member.pipeline.on_failure}",
             "a group is published or rejected as one: write on_failure: reject, or run the "
             "pipeline by itself",
         )

@@ -74,9 +74,9 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _groups(
         "a pipeline that is held, in a group",
-        "if member.pipeline.hold_seconds is not None:",
+        'if member.pipeline.on_failure != "reject":',
         "if False:",
-        "test_a_pipeline_that_is_held_goes_by_itself",
+        "test_a_pipeline_with_another_answer_to_a_failed_audit_goes_by_itself",
     ),
     _back(
         "one table of a group, taken back alone",

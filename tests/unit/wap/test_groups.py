@@ -91,10 +91,11 @@ def test_two_pipelines_of_one_table_are_no_group(folder):
         declared_group(opened(folder, 'nyc]\npipelines = ["planes", "more"]'), "nyc")
 
 
-def test_a_pipeline_that_is_held_goes_by_itself(folder):
-    text = PIPELINE.format(table="planes") + "on_failure: hold\n"
+@pytest.mark.parametrize("answer", ["hold", "quarantine"])
+def test_a_pipeline_with_another_answer_to_a_failed_audit_goes_by_itself(folder, answer):
+    text = PIPELINE.format(table="planes") + f"on_failure: {answer}\n"
     write(folder, "pipelines/planes.yml", text)
-    with pytest.raises(ConfigError, match="on_failure: hold"):
+    with pytest.raises(ConfigError, match=f"on_failure: {answer}"):
         declared_group(opened(folder, 'nyc]\npipelines = ["planes", "flights"]'), "nyc")
 
 
