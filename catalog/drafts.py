@@ -32,7 +32,7 @@ from pyiceberg.table.snapshots import (
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
 from catalog import naming
-from catalog.manifests import entries_of, manifests_in
+from catalog.manifests import entries_of, listed, manifests_in
 
 _FORMAT: Final = 2
 
@@ -278,5 +278,8 @@ def added_files(snapshot: IcebergSnapshot, io: FileIO) -> list[DataFile]:
 
 
 def manifests_of(snapshot: IcebergSnapshot, io: FileIO) -> frozenset[tuple[str, int]]:
-    """Location and length of every manifest of a snapshot: equal sets show equal rows."""
-    return frozenset((m.manifest_path, m.manifest_length) for m in manifests_in(snapshot, io))
+    """Location and length of every manifest of a snapshot: equal sets show equal rows.
+
+    A list that was swapped or cut off gives another set, which is what whoever asks wants to know.
+    """
+    return frozenset((m.manifest_path, m.manifest_length) for m in listed(snapshot, io))

@@ -15,6 +15,17 @@ from catalog.vendor import WHOLE, as_ours, unreadable
 _TOTAL = "total-data-files"
 
 
+def listed(snapshot: IcebergSnapshot, io: FileIO) -> list[ManifestFile]:
+    """The manifests that a snapshot's list names, whatever they come to: for telling lists apart.
+
+    Raises:
+        CorruptMetadataError: the list cannot be read.
+        FileNotFoundError: it is not there.
+    """
+    with reading(snapshot.manifest_list):
+        return snapshot.manifests(io)
+
+
 def manifests_in(snapshot: IcebergSnapshot, io: FileIO) -> list[ManifestFile]:
     """The manifests of a snapshot.
 
@@ -25,12 +36,11 @@ def manifests_in(snapshot: IcebergSnapshot, io: FileIO) -> list[ManifestFile]:
         CorruptMetadataError: the list cannot be read, or names fewer files than there are.
         FileNotFoundError: it is not there.
     """
-    with reading(snapshot.manifest_list):
-        found = snapshot.manifests(io)
+    found = listed(snapshot, io)
     total = snapshot.summary.additional_properties.get(_TOTAL) if snapshot.summary else None
-    listed = [_count(m) for m in found if m.content == ManifestContent.DATA]
-    known = [count for count in listed if count is not None]
-    if total is not None and len(known) == len(listed) and sum(known) < int(total):
+    counts = [_count(m) for m in found if m.content == ManifestContent.DATA]
+    known = [count for count in counts if count is not None]
+    if total is not None and len(known) == len(counts) and sum(known) < int(total):
         raise _cut_off(snapshot.manifest_list, f"{sum(known)} of {total} data files are listed")
     return found
 

@@ -474,7 +474,9 @@ class Unable:
 @pytest.mark.parametrize("able", ["none", "new"])
 def test_a_catalog_that_cannot_is_refused_before_anything_is_written(shop, able):
     shop.rows("1", *GOOD)
-    can = Capabilities(able == "new", staged_schema=True, rollback=True, new_in_groups=False)
+    can = Capabilities(
+        able == "new", staged_schema=True, rollback=True, new_in_groups=able != "new"
+    )
     with shop.steps() as steps:
         run = RunRef(run_id="run-1", request=RunRequest(project="p", pipeline="orders"))
         with pytest.raises(ConfigError, match="cannot publish"):

@@ -64,13 +64,13 @@ GUARDS: tuple[Guard, ...] = (
         "a row that a replay loses",
         "if taken.rows + remaining != rows:",
         "if False:",
-        f"{_REPLAYS}::test_a_row_that_an_engine_loses_is_missed[orders]",
+        f"{_REPLAYS}::test_a_row_that_an_engine_loses_is_missed[orders-were taken and]",
     ),
     _replaying(
         "a row that is marked and not taken",
         "if marked.rows != taken.rows or marked.rows + kept.rows != removed:",
         "if False:",
-        f"{_REPLAYS}::test_a_row_that_an_engine_loses_is_missed[orders__quarantine]",
+        f"{_REPLAYS}::test_a_row_that_an_engine_loses_is_missed[orders__quarantine-marked and]",
     ),
     _waiting(
         "a row that is replayed twice",
