@@ -91,18 +91,6 @@ GUARDS: tuple[Guard, ...] = (
         "test_nothing_else_may_be_waived",
     ),
     _report(
-        "a waiver of what else is wrong",
-        "return failed if whole and not own else frozenset()",
-        "return failed if not own else frozenset()",
-        "test_nothing_else_may_be_waived",
-    ),
-    _report(
-        "a waiver of our own checks",
-        "return failed if whole and not own else frozenset()",
-        "return failed if whole else frozenset()",
-        "test_nothing_else_may_be_waived",
-    ),
-    _report(
         "a batch that was never audited",
         "self.snapshot_id is not None\n            and ",
         "",

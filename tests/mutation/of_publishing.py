@@ -372,12 +372,6 @@ GUARDS: tuple[Guard, ...] = (
         "return same",
         f"{_UNIT}_guard_proof.py::test_a_seal_is_about_one_run_head_and_report",
     ),
-    _proof(
-        "a waived head whose seal tells no waiver",
-        "return same and facts.waiver == audited.waiver_text",
-        "return same",
-        "test_a_seal_that_tells_no_waiver[sqlite]",
-    ),
     _sealing(
         "a seal that hides the waiver",
         "if facts.waiver != audited.waiver_text:",
