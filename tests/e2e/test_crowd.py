@@ -36,7 +36,7 @@ BAD = (3, 8)
 def _door(shop: Shop, files: list[Path], **env: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", _DOOR, str(shop.root), *map(str, files)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(env),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(env, shop.root),
     )  # fmt: skip
 
 

@@ -194,7 +194,7 @@ def unread(shop, stream: str, *args: str):
     command = [sys.executable, str(ROOT / "run_workflow.py"), "orders", *args]
     try:
         return subprocess.run(
-            [*command, "--project", str(shop.root)], check=False, env=environment({}),
+            [*command, "--project", str(shop.root)], check=False, env=environment({}, shop.root),
             timeout=240, **{stream: writer, other: subprocess.DEVNULL},
         )  # fmt: skip
     finally:

@@ -147,7 +147,7 @@ class Soak:
             return subprocess.Popen(
                 [sys.executable, str(ROOT / "run_workflow.py"), "orders", "--json",
                  "--project", str(self.shop.root)],
-                stdout=log, stderr=log, env=environment({}), start_new_session=True,
+                stdout=log, stderr=log, env=environment({}, self.shop.root), start_new_session=True,
             )  # fmt: skip
 
     def _to_the_end(self, code: int) -> None:
