@@ -119,8 +119,8 @@ def test_nothing_in_temporals_history_is_in_clear(scene):
             for data in re.findall(r'"data": "([^"]+)"', said)
         )
         # With its decimals: five digits alone are soon found in the history's own times.
-        for secret in ("shop.orders", "orders-1.csv", "orders-2.csv", str(scene.cluster.base), "amount",
-                       "ann@example.org", "77123.00", "negative", "reports/"):  # fmt: skip
+        for secret in ("shop.orders", "orders-1.csv", "orders-2.csv", "amount", "ann@example.org",
+                       str(scene.cluster.base), "77123.00", "negative", "reports/"):  # fmt: skip
             assert secret not in decoded, secret
         (started,) = events(history, "workflowExecutionStarted")
         (payload,) = started["input"]["payloads"]
