@@ -43,6 +43,7 @@ class Scene:
         self.published = cluster.run(self.door, good)
         bad = cluster.orders("orders-2.csv", range(50, 60), amount="-77123.00")
         self.rejected = cluster.run(self.door, bad, code=1)
+        self.control.await_ready()  # else it says why it has ended
         self.probe = get(self.health)
         self.page = get(self.metrics, "/metrics")
         self.exit_codes = [worker.stop() for worker in (self.control, self.data)]
