@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 EXAMPLE := examples/nycflights
 RUNTIME := $(VENV)/.base
 DEV := $(VENV)/.dev
+# Each has servers of its own, and a few GB: more of them are not faster on few cores.
+TESTERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo run-server servers servers-down env test soak places guards check format lint types bench clean
@@ -50,8 +52,8 @@ env: $(DEV) ## new passwords and tokens for docker-compose.yml, in .env
 	@$(BIN)/python $(EXAMPLE)/fetch.py
 	@$(BIN)/python deploy/make_env.py
 
-test: $(DEV) ## the tests
-	$(BIN)/python -m pytest
+test: $(DEV) ## the tests, in two processes; TESTERS=1 for one
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 soak: $(DEV) ## 1,200 random interleavings on six catalogs, then 500 kills of whole runs (hours)
 	WAP_REQUIRE_SERVERS=1 $(BIN)/python -m pytest tests/behaviors/test_catalog_interleavings.py \

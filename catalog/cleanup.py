@@ -13,6 +13,7 @@ from catalog import moves, naming, storage, usage
 from catalog.commits import Decision, Done, Proposal, settle
 from catalog.history import (
     ancestry,
+    began_at,
     is_own,
     run_chain,
     summary_of,
@@ -30,28 +31,26 @@ def drop(home: NativeHome, branch: Branch, name: TableName) -> Dropped:
         count = _Count()
         visible = home.visible(name)
         if visible is not None:
-            own = _first_of(visible, branch)
-            count.add(_delete_data(home, visible, branch, own))
+            oldest = _oldest(visible, branch)
+            count.add(_delete_data(home, visible, branch, oldest))
             _expire(home, branch, name)
-            count.add(_delete_run_folder(home, home.needed(name), branch, own))
+            count.add(_delete_run_folder(home, home.needed(name), branch, oldest))
         hidden = delete_hidden(home, branch, name)
         count.add(hidden)
         return Dropped(branch=removed or hidden[0] > 0, files=count.files, bytes=count.bytes)
 
 
-def _first_of(table: Table, branch: Branch) -> list[IcebergSnapshot]:
-    """The run's snapshots, where they are all that it ever had in the table; else none.
+def _oldest(table: Table, branch: Branch) -> int:
+    """Sequence number before which nothing can refer to the run's files; 0: nobody knows.
 
     A run whose snapshots were expired can be opened again by an attempt that comes late. Its files
     are older than its branch then, and any snapshot may need them.
     """
     own = [s for s in table.metadata.snapshots if is_own(s, branch.run_id)]
-    if not own:
-        return []
-    began = min(s.timestamp_ms for s in own) / 1000
-    found = storage.list_files(table.io, _data_location(table, branch))
-    old = any(f.modified is None or f.modified.timestamp() < began for f in found)
-    return [] if old else own
+    oldest, began = began_at(own)
+    found = storage.list_files(table.io, _data_location(table, branch)) if own else []
+    old = any(f.modified is None or 1000 * f.modified.timestamp() < began for f in found)
+    return 0 if old else oldest
 
 
 def _data_location(table: Table, branch: Branch) -> str:
@@ -139,9 +138,7 @@ def _unused_schemas(metadata: TableMetadata, gone: Sequence[IcebergSnapshot]) ->
 # --- files --------------------------------------------------------------------------------------
 
 
-def _delete_data(
-    home: Home, table: Table, branch: Branch, own: Sequence[IcebergSnapshot]
-) -> tuple[int, int]:
+def _delete_data(home: Home, table: Table, branch: Branch, oldest: int) -> tuple[int, int]:
     """Delete the run's data files that no remaining snapshot of the table refers to."""
     gone = _leftover(table.metadata, branch)
     locations = {_data_location(table, branch)}
@@ -149,27 +146,24 @@ def _delete_data(
     count = _Count()
     lost = {s.snapshot_id for s in gone}
     kept = [s for s in table.metadata.snapshots if s.snapshot_id not in lost]
-    later = usage.since(kept, own)
     for location in sorted(locations):
         storage.abort_uploads(table.io, f"{location}/")
         found = storage.list_files(table.io, location)
         if found:
-            used = usage.data_in_use(home, table, later, {f.path for f in found})
+            used = usage.data_in_use(home, table, kept, {f.path for f in found}, oldest)
             count.add(storage.delete_files(table.io, location, storage.without(found, used)))
         storage.delete_empty_folder(table.io, location)
     return count.files, count.bytes
 
 
-def _delete_run_folder(
-    home: Home, table: Table, branch: Branch, own: Sequence[IcebergSnapshot]
-) -> tuple[int, int]:
+def _delete_run_folder(home: Home, table: Table, branch: Branch, oldest: int) -> tuple[int, int]:
     """Delete the run's manifests and manifest lists that no remaining snapshot refers to."""
     location = table.location_provider().new_metadata_location(naming.run_folder(branch.run_id))
     storage.abort_uploads(table.io, f"{location}/")
     found = storage.list_files(table.io, location)
     if not found:
         return 0, 0
-    used = usage.metadata_in_use(home, table, usage.since(table.metadata.snapshots, own))
+    used = usage.metadata_in_use(home, table, table.metadata.snapshots, oldest)
     deleted = storage.delete_files(table.io, location, storage.without(found, used))
     storage.delete_empty_folder(table.io, location)
     return deleted
@@ -182,7 +176,7 @@ def delete_metadata(home: Home, table: Table, gone: Sequence[IcebergSnapshot]) -
     may need it, although main's head does not any more.
     """
     io, ids = table.io, {s.snapshot_id for s in gone}
-    used = usage.metadata_in_use(home, table, usage.since(table.metadata.snapshots, gone))
+    used = usage.metadata_in_use(home, table, table.metadata.snapshots, began_at(gone)[0])
     for snapshot in gone:
         listed = storage.path_of(io, snapshot.manifest_list)
         if listed in used or not io.new_input(snapshot.manifest_list).exists():

@@ -6,6 +6,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -34,6 +35,8 @@ TRIES = 60
 #: So often while the catalog does not answer; each may already have waited out a timeout.
 UNANSWERED_TRIES = 3
 _LONGEST_WAIT = 0.1  # seconds
+#: So long one waits in line for those before.
+LINE_SECONDS = 5.0
 #: What pyiceberg says where a rename is two calls and the second of them failed.
 _HALF_RENAMED = "Failed to drop old table"
 
@@ -102,6 +105,16 @@ class Committer(ABC):
             CommitFailedException: lost for certain; nothing has changed.
             Exception: anything else leaves the outcome unknown.
         """
+
+    def in_line(self, proposals: Sequence[Proposal]) -> AbstractContextManager[None]:
+        """Where one stands who has lost a race for these tables, until the next commit is done.
+
+        Those who stand there commit one after the other, in place of all at once and all but one
+        in vain. A courtesy that keeps nobody out: what is right rests on the compare-and-swap, and
+        whoever has waited :data:`LINE_SECONDS` goes on without.
+        """
+        del proposals
+        return nullcontext()
 
 
 class PortableCommitter(Committer):
@@ -197,18 +210,22 @@ def settle(
         Exception: the catalog's own, when it does not answer or refuses.
     """
     attempts = _Attempts(committer, drafts)
-    for wait in _waits():
-        try:
-            decision = decide()
-        except CatalogError:
-            attempts.discard()
-            raise
-        if isinstance(decision, Done):
-            attempts.discard()
-            return decision.value
-        attempts.raise_if_hopeless()
-        if not attempts.commit(decision):
+    with ExitStack() as line:
+        for wait in _waits():
+            try:
+                decision = decide()
+            except CatalogError:
+                attempts.discard()
+                raise
+            if isinstance(decision, Done):
+                attempts.discard()
+                return decision.value
+            attempts.raise_if_hopeless()
+            if attempts.commit(decision):
+                continue
             time.sleep(wait)
+            if attempts.lost == 1:
+                line.enter_context(committer.in_line(decision))
     attempts.discard()
     raise CatalogUnavailableError(
         f"the commit lost its race {TRIES} times",
@@ -222,6 +239,7 @@ class _Attempts:
     Attributes:
         landed: whether one took effect, or may have: then its files must stay.
         failure: the last commit's error, None when it raised none.
+        lost: how many races were lost.
     """
 
     def __init__(self, committer: Committer, drafts: Sequence[Draft]) -> None:
@@ -230,6 +248,7 @@ class _Attempts:
         self._unanswered = 0
         self.landed = False
         self.failure: Exception | None = None
+        self.lost = 0
 
     def commit(self, proposals: Sequence[Proposal]) -> bool:
         """Commit once; whether it was answered with success."""
@@ -240,6 +259,7 @@ class _Attempts:
         except Exception as exc:  # noqa: BLE001 - judged once what is there has been read again
             self.failure = exc
             if _is_lost(exc):
+                self.lost += 1
                 _discard_lists(proposals)
             else:
                 self.landed = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -62,6 +62,21 @@ def is_own(snapshot: IcebergSnapshot, run_id: str) -> bool:
     """Whether the run made the snapshot."""
     summary = summary_of(snapshot)
     return summary.get(naming.RUN) == run_id and summary.get(naming.ROLE) in _MADE_BY_RUNS
+
+
+def began_at(snapshots: Iterable[IcebergSnapshot]) -> tuple[int, int]:
+    """Sequence number and time (ms) of the first of a run's snapshots; (0, 0) when there is none.
+
+    Nothing that was committed to the table before can refer to a file that was written after.
+    """
+    marks = []
+    for snapshot in snapshots:
+        noted = summary_of(snapshot).get(naming.SINCE)
+        number, time = (
+            noted.split("/") if noted else (snapshot.sequence_number or 0, snapshot.timestamp_ms)
+        )
+        marks.append((int(number), int(time)))
+    return (min(n for n, _ in marks), min(t for _, t in marks)) if marks else (0, 0)
 
 
 def holds(snapshot: IcebergSnapshot, run_id: str) -> bool:

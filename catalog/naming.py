@@ -22,6 +22,8 @@ DATA = "wap.data-location"  #: where the run's data files lie
 BASE_METADATA = (
     "wap.base-metadata"  #: main's metadata file then; only where branches have their own
 )
+#: sequence number and time (ms) of the run's first snapshot in the table, where a rebase forgot it
+SINCE = "wap.since"
 
 #: Properties of a hidden table that say whose it is.
 TABLE_PROPERTY = "wap.table"

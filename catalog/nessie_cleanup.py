@@ -11,7 +11,7 @@ from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 from catalog import naming, storage, usage
 from catalog.commits import delete_quietly
 from catalog.errors import CatalogError
-from catalog.history import is_own
+from catalog.history import began_at, is_own
 from catalog.nessie_home import NessieHome
 from catalog.places import Place
 from catalog.refs import Branch, Dropped, TableName
@@ -63,10 +63,9 @@ def _own(table: Table, branch: Branch) -> list[IcebergSnapshot]:
     return [s for s in table.metadata.snapshots if is_own(s, branch.run_id)]
 
 
-def _users(visible: Table, branch: Branch, place: Place | None) -> list[IcebergSnapshot]:
-    """The snapshots of main that can refer to files of the run."""
-    first = _own(visible, branch) or (place.chain.own if place is not None else ())
-    return usage.since(visible.metadata.snapshots, first)
+def _oldest(visible: Table, branch: Branch, place: Place | None) -> int:
+    """Sequence number before which no snapshot of main can refer to files of the run."""
+    return began_at(_own(visible, branch) or (place.chain.own if place is not None else ()))[0]
 
 
 def _delete_data(
@@ -79,8 +78,8 @@ def _delete_data(
     if not found:
         storage.delete_empty_folder(visible.io, location)
         return _NOTHING
-    users = _users(visible, branch, place)
-    used = usage.data_in_use(home, visible, users, {f.path for f in found})
+    oldest, every = _oldest(visible, branch, place), visible.metadata.snapshots
+    used = usage.data_in_use(home, visible, every, {f.path for f in found}, oldest)
     return _delete(visible, location, storage.without(found, used))
 
 
@@ -93,7 +92,8 @@ def _delete_run_folder(
     found = storage.list_files(visible.io, location)
     if not found:
         return _NOTHING
-    used = usage.metadata_in_use(home, visible, _users(visible, branch, place))
+    oldest = _oldest(visible, branch, place)
+    used = usage.metadata_in_use(home, visible, visible.metadata.snapshots, oldest)
     log = [entry.metadata_file for entry in visible.metadata.metadata_log]
     used |= {storage.path_of(visible.io, m) for m in (visible.metadata_location, *log)}
     if _own(visible, branch):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from uuid import UUID
 
 import psycopg
 from pyiceberg.catalog.sql import SqlCatalog
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
+from catalog import commits
 from catalog.errors import CatalogConfigError
 from catalog.native import NativeCatalog
 from catalog.properties import database_url, needed, warehouse_location
@@ -55,7 +59,31 @@ def open_postgres(name: str, properties: Mapping[str, str]) -> NativeCatalog:
         catalog = _connect(name, {**properties, **own})
     if "options" not in url.query:  # where somebody says lock_timeout
         event.listen(catalog.engine, "begin", _wait_within_bounds)
-    return NativeCatalog(catalog, SqlCommitter(catalog))
+    return NativeCatalog(catalog, SqlCommitter(catalog, partial(_in_line, _beside(catalog.engine))))
+
+
+def _beside(engine: Engine) -> Engine:
+    """Connections beside the pool's: who has the turn must not wait for one of those who wait."""
+    beside = create_engine(engine.url, pool_size=1, max_overflow=-1, pool_pre_ping=True)
+    event.listen(engine, "engine_disposed", lambda _: beside.dispose())
+    return beside
+
+
+@contextmanager
+def _in_line(engine: Engine, tables: Sequence[UUID]) -> Iterator[None]:
+    """A line for each table; the database lets its locks go with the connection."""
+    with engine.connect() as connection, connection.begin() as transaction:
+        patience = int(1000 * commits.LINE_SECONDS)
+        try:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{patience}ms'")
+            for table in sorted(tables):
+                key = int.from_bytes(table.bytes[:8], signed=True)
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (key,))
+        except DBAPIError as exc:
+            if not isinstance(exc.orig, psycopg.errors.LockNotAvailable):
+                raise
+            transaction.rollback()  # gone on without
+        yield
 
 
 def _wait_within_bounds(connection: Connection) -> None:

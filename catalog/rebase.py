@@ -14,7 +14,7 @@ from catalog.cleanup import delete_metadata, only_of
 from catalog.commits import Decision, Done, Proposal, settle
 from catalog.drafts import Draft
 from catalog.errors import BranchNotFoundError, RebaseRefusedError
-from catalog.history import Chain, ancestry, head_id, head_of, holds, summary_of
+from catalog.history import Chain, ancestry, began_at, head_id, head_of, holds, summary_of
 from catalog.home import NativeHome, check_format
 from catalog.places import Place, place_in
 from catalog.refs import MAIN, Branch, TableName, members_in
@@ -86,7 +86,8 @@ def _in_place(
     if not drafts:
         schema = schema_of(metadata, chain.head)
         drafts.append(Draft(table, branch.run_id, schema, added=own_files(chain, table)))
-    drafts[0].summary = summary_on(table, chain, branch)
+    number, time = began_at(chain.own)
+    drafts[0].summary = {**summary_on(table, chain, branch), naming.SINCE: f"{number}/{time}"}
     main = head_of(metadata, MAIN)
     snapshot = drafts[0].snapshot(metadata, main, metadata.next_sequence_number())
     updates: list[TableUpdate] = [

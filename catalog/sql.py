@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from uuid import UUID
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import IcebergNamespaceProperties, IcebergTables, SqlCatalog
@@ -18,6 +20,9 @@ from catalog.commits import Committer, Proposal, delete_quietly, trim_metadata
 from catalog.known import KnownMetadata
 from catalog.manifests import reading
 from catalog.vendor import is_undone
+
+#: See :meth:`Committer.in_line`; of the tables with these ids.
+Line = Callable[[Sequence[UUID]], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,20 @@ class SqlCommitter(Committer):
     new_in_groups = True
     serial = True
 
-    def __init__(self, catalog: SqlCatalog) -> None:
+    def __init__(self, catalog: SqlCatalog, line: Line) -> None:
+        """A committer.
+
+        Args:
+            catalog: its tables lie in a database.
+            line: how those who commit to tables wait for each other in that database.
+        """
         self._catalog = catalog
         self._known = KnownMetadata()
+        self._line = line
+
+    def in_line(self, proposals: Sequence[Proposal]) -> AbstractContextManager[None]:
+        """Behind those of other processes too."""
+        return self._line([p.table.metadata.table_uuid for p in proposals])
 
     def load(self, identifier: tuple[str, ...]) -> Table:
         """Load it; metadata read or written before is not parsed again."""

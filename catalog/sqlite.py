@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from pyiceberg.catalog.sql import SqlCatalog
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
+from catalog import commits
 from catalog.errors import CatalogConfigError
 from catalog.native import NativeCatalog
 from catalog.properties import database_url, needed, warehouse_location
@@ -18,6 +24,8 @@ from catalog.sql import SqlCommitter
 from catalog.vendor import translated
 
 _LOCK_SECONDS = "30"
+#: So often whoever stands in line looks whether it is its turn.
+_LOOK_SECONDS = 0.003
 
 
 def open_sqlite(name: str, properties: Mapping[str, str]) -> NativeCatalog:
@@ -32,11 +40,32 @@ def open_sqlite(name: str, properties: Mapping[str, str]) -> NativeCatalog:
     """
     url = _sqlite_url(needed(properties, "uri"))
     warehouse = warehouse_location(needed(properties, "warehouse"))
+    folder = Path(url.database or "").parent
     with translated(f"catalog {name}"):
-        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         uri = url.render_as_string(hide_password=False)
         catalog = _connect(name, {**properties, "uri": uri, "warehouse": warehouse})
-    return NativeCatalog(catalog, SqlCommitter(catalog))
+    return NativeCatalog(catalog, SqlCommitter(catalog, partial(_in_line, folder)))
+
+
+@contextmanager
+def _in_line(folder: Path, tables: Sequence[UUID]) -> Iterator[None]:
+    """One line for the whole file, which takes one writer at a time; the folder is its lock."""
+    del tables
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        until = time.monotonic() + commits.LINE_SECONDS
+        while time.monotonic() < until:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(_LOOK_SECONDS)
+            except OSError:
+                break  # this filesystem knows no locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def _connect(name: str, properties: Mapping[str, str]) -> SqlCatalog:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 
 from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
@@ -16,23 +16,41 @@ from catalog.manifests import entries_of, manifests_in
 Manifests = dict[str, ManifestFile]
 
 
-def metadata_in_use(home: Home, table: Table, snapshots: Iterable[IcebergSnapshot]) -> set[str]:
-    """Paths of every manifest list and manifest that the snapshots refer to."""
+def metadata_in_use(
+    home: Home,
+    table: Table,
+    snapshots: Iterable[IcebergSnapshot],
+    oldest: int = 0,
+) -> set[str]:
+    """Paths of every manifest list and manifest that the snapshots refer to.
+
+    Args:
+        oldest: sequence number before which nothing can refer to the files that are asked about.
+    """
     used: set[str] = set()
-    for snapshot, manifests in _read(home, table, snapshots):
+    for snapshot, manifests in _read(home, table, snapshots, oldest):
         used.add(storage.path_of(table.io, snapshot.manifest_list))
         used |= {storage.path_of(table.io, location) for location in manifests}
     return used
 
 
 def data_in_use(
-    home: Home, table: Table, snapshots: Iterable[IcebergSnapshot], paths: Collection[str]
+    home: Home,
+    table: Table,
+    snapshots: Iterable[IcebergSnapshot],
+    paths: Collection[str],
+    oldest: int = 0,
 ) -> set[str]:
-    """Those of the paths that the snapshots refer to; every manifest is read once."""
+    """Those of the paths that the snapshots refer to; every manifest is read once.
+
+    Args:
+        oldest: sequence number before which nothing can refer to them: it is not looked at, so
+            that the cost follows the run and not the table's history.
+    """
     io, seen, used, wanted = table.io, set[str](), set[str](), frozenset(paths)
-    for snapshot, manifests in _read(home, table, snapshots):
+    for snapshot, manifests in _read(home, table, snapshots, oldest):
         for location, manifest in manifests.items():
-            if location in seen:
+            if location in seen or manifest.sequence_number < oldest:
                 continue
             try:
                 entries = entries_of(manifest, io)
@@ -45,22 +63,13 @@ def data_in_use(
     return used
 
 
-def since(
-    snapshots: Iterable[IcebergSnapshot], first: Sequence[IcebergSnapshot]
-) -> list[IcebergSnapshot]:
-    """The snapshots that can refer to what ``first`` brought: those committed no earlier.
-
-    Without any first ones nobody knows when the files came, so all may refer to them.
-    """
-    oldest = min((s.sequence_number or 0 for s in first), default=0)
-    return [s for s in snapshots if (s.sequence_number or 0) >= oldest]
-
-
 def _read(
-    home: Home, table: Table, snapshots: Iterable[IcebergSnapshot]
+    home: Home, table: Table, snapshots: Iterable[IcebergSnapshot], oldest: int
 ) -> Iterator[tuple[IcebergSnapshot, Manifests]]:
     """Each snapshot's manifests; one that another run removed meanwhile refers to nothing more."""
     for snapshot in snapshots:
+        if (snapshot.sequence_number or 0) < oldest:
+            continue
         try:
             yield snapshot, {m.manifest_path: m for m in manifests_in(snapshot, table.io)}
         except FileNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,9 @@ class FaultyCommitter(Committer):
         _meet(self.before)
         self.inner.commit(proposals)
         _meet(self.after)
+
+    def in_line(self, proposals: Sequence[Proposal]) -> AbstractContextManager[None]:
+        return self.inner.in_line(proposals)
 
 
 def _meet(faults: list[BaseException | Callable[[], None] | None]) -> None:

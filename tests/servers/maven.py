@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.servers.process import JARS, program, unavailable
+from tests.servers.process import JARS, fetching, program, unavailable
 
 
 def libraries(name: str, artifacts: Sequence[str]) -> Path:
@@ -19,8 +18,11 @@ def libraries(name: str, artifacts: Sequence[str]) -> Path:
         artifacts: ``group:artifact:version[:classifier]``.
     """
     folder = JARS / name
-    if folder.exists():
-        return folder
+    with fetching():
+        return folder if folder.exists() else _fetched(name, folder, artifacts)
+
+
+def _fetched(name: str, folder: Path, artifacts: Sequence[str]) -> Path:
     new = folder.with_name(f"{folder.name}-{secrets.token_hex(4)}")
     new.mkdir(parents=True)
     (new / "pom.xml").write_text(_pom(artifacts))
@@ -32,9 +34,7 @@ def libraries(name: str, artifacts: Sequence[str]) -> Path:
     )  # fmt: skip
     if done.returncode:
         unavailable(name, f"Maven did not bring it: {done.stdout[-500:]}")
-    with contextlib.suppress(OSError):  # somebody else was faster
-        new.rename(folder)
-    return folder
+    return new.rename(folder)
 
 
 def _pom(artifacts: Sequence[str]) -> str:

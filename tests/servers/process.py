@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -10,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,18 +66,28 @@ def listens(port: int) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def fetching() -> Iterator[None]:
+    """Be the only process of this machine that fetches from Maven Central."""
+    JARS.mkdir(parents=True, exist_ok=True)
+    with (JARS / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def jar(coordinates: str) -> Path:
     """An artifact of Maven Central, ``group:artifact:version[:jar:classifier]``, fetched once."""
     _, artifact, version, *rest = coordinates.split(":")
     path = JARS / f"{'-'.join([artifact, version, *rest[1:]])}.jar"
-    if path.exists():
-        return path
-    done = subprocess.run(
-        [program("mvn", "maven"), "-q", "-B",
-         "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
-         f"-Dartifact={coordinates}", f"-DoutputDirectory={JARS}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    with fetching():
+        if path.exists():
+            return path
+        done = subprocess.run(
+            [program("mvn", "maven"), "-q", "-B",
+             "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
+             f"-Dartifact={coordinates}", f"-DoutputDirectory={JARS}"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
     if done.returncode or not path.exists():
         unavailable(artifact, f"Maven did not bring {coordinates}: {done.stdout[-500:]}")
     return path
