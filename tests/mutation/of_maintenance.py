@@ -52,8 +52,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _cleanup(
         "files of a run that was expired and is opened again",
-        "return [] if old else own",
-        "return own",
+        "return 0 if old else oldest",
+        "return oldest",
         "test_an_expired_run_that_is_opened_late_and_dropped_takes_nothing_from_main[sqlite]",
     ),
     _retention(
