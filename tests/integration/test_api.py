@@ -296,7 +296,11 @@ def changes(client: httpx.Client) -> list[httpx.Response]:
     ]
 
 
-@pytest.mark.parametrize("token", [None, "wrong", ENGINEER[:-1], f"{ENGINEER}x", "ü" * 20])
+@pytest.mark.parametrize(
+    "token",
+    [None, "wrong", ENGINEER[:-1], f"{ENGINEER}x", "ü" * 20],
+    ids=["none", "wrong", "short", "long", "odd"],  # the tokens are new in each process
+)
 def test_without_a_token_nothing_is_shown_or_changed(served, engineer, token):
     with served.client(token) as client:
         for answer in [*(client.get(path) for path in READS), *changes(client)]:
