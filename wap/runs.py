@@ -161,6 +161,22 @@ class Division(BaseModel):
     kept: int = 0
 
 
+class Followed(BaseModel):
+    """What one attempt at staging a batch again on a moved main does.
+
+    Attributes:
+        books: the run's from then on.
+        written: bytes that it wrote.
+        superseded: how the names of data files begin that are of no use once it is committed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    books: Books
+    written: int
+    superseded: tuple[str, ...] = ()
+
+
 class RunFolder:
     """The documents of one run, in ``<state>/runs/<run id>`` or where all workers reach."""
 
@@ -194,6 +210,11 @@ class RunFolder:
     def scratch(self) -> Path:
         """Where the stage step lays a batch aside, on this machine; it goes with the folder."""
         return self.path / "scratch"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether whoever closes the run removes the folder of this machine, too."""
+        return isinstance(self._documents, LocalDocuments)
 
     def hand_over_rejects(self) -> None:
         """Bring the rows that were set aside to where all workers reach, if there is such a place.
@@ -288,6 +309,14 @@ class RunFolder:
     def division(self, token: str) -> Division:
         """What a division has done."""
         return Division.model_validate_json(self._read(f"division-{token}.json"))
+
+    def save_followed(self, token: str, followed: Followed) -> None:
+        """Keep what one attempt at following main does; it counts once it is committed."""
+        self._write(f"followed-{token}.json", followed.model_dump_json())
+
+    def followed(self, token: str) -> Followed:
+        """What an attempt at following main has done."""
+        return Followed.model_validate_json(self._read(f"followed-{token}.json"))
 
     def has_report(self, *, beside: bool = False) -> bool:
         """Whether any audit ended (of the quarantine table: ``beside``)."""

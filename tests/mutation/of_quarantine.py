@@ -116,7 +116,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _activities(
         "the table without its quarantine table",
-        "return [head] if audited.beside is None else [head, self._aside(head, audited.beside)]",
+        "return [head, beside.head_beside(head, audited.beside, self._folder(run.run_id))]",
         "return [head]",
         "test_broken_rows_are_set_aside_and_the_rest_is_published",
     ),

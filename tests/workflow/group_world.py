@@ -15,6 +15,7 @@ from wap.steps import (
     Opened,
     Rebased,
     Resolved,
+    Restaged,
     RunRef,
     Sealed,
     Staged,
@@ -177,10 +178,14 @@ class GroupWorld(Steps, GroupSteps):
         base, head = self.branches[name]
         if base != self.main[name]:
             if name in self.redone | self.done_meanwhile:
-                return Rebased(redo="it was a replace")
+                return Rebased(redo="it was a replace", restages=True)
             base, head = self.branches[name] = (self.main[name], self._new())
         self._fault("after", ("rebase", name))
         return Rebased(head=head, expected=base)
+
+    @_step
+    def restage(self, run: RunRef) -> Restaged:
+        raise AssertionError("a member that cannot follow is planned anew")
 
     @_step
     async def enlist(self, run: RunRef, table: str, ticket: Ticket) -> None:

@@ -111,6 +111,7 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "rebased": lambda: Scene(_moved(World(), 7, 8)),
     "redone": lambda: Scene(_moved(World(redo_once=True), 7)),
     "queued": lambda: Scene(_moved(World(), 7, 8)),
+    "restaged": lambda: Scene(_moved(World(meets=True), 7, 8)),
     "queued_and_redone": lambda: Scene(_moved(World(redo_once=True), 7)),
     "held_and_approved": lambda: _decided(_bad(), "approve"),
     "held_and_rejected": lambda: _decided(_bad(), "reject"),

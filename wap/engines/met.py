@@ -64,39 +64,36 @@ class Meeting:
 
 
 @contextmanager
-def laid_aside(scratch: Path) -> Iterator[Path]:
+def laid_aside(scratch: Path, named: str = "aside-", *, keep: bool = False) -> Iterator[Path]:
     """A folder of one attempt in the run's own, which goes with it even after a kill -9.
+
+    Args:
+        scratch: the run's.
+        named: how the folder's name begins.
+        keep: it stays, unless what is done with it fails.
 
     Raises:
         EngineError: it cannot be made.
     """
     try:
         scratch.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="aside-", dir=scratch))
+        folder = Path(tempfile.mkdtemp(prefix=named, dir=scratch))
     except OSError as exc:
         raise EngineError(f"no room for the batch: {exc}", where=str(scratch)) from exc
+    done = False
     try:
         yield folder
+        done = True
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not (keep and done):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def beside(staging: Staging, rule: Rule, folder: Path) -> Staging:
-    """Where the batch is written before it meets anything: its own columns, on this machine.
-
-    Nothing is required in it, for a row that deletes need hold no more than its key; what may not
-    be null is looked at when the batch is met.
-    """
-    own = history_columns(rule)
-    fields = [
-        f.model_copy(update={"required": False}) for f in staging.schema.fields if f.name not in own
-    ]
-    if rule.marks is not None:
-        number = staging.schema.highest_field_id + 1
-        fields.append(NestedField(number, rule.marks.column, rule.marks.kind, required=False))
+    """Where the batch is written before it meets anything: its own columns, on this machine."""
     return replace(
         staging,
-        schema=Schema(*fields),
+        schema=schema_aside(staging.schema, rule),
         spec=UNPARTITIONED_PARTITION_SPEC,
         location=f"file://{folder}",
         io=PyArrowFileIO(),
@@ -104,10 +101,23 @@ def beside(staging: Staging, rule: Rule, folder: Path) -> Staging:
     )
 
 
+def schema_aside(schema: Schema, rule: Rule) -> Schema:
+    """The columns of a batch that lies aside.
+
+    Nothing is required in it, for a row that deletes need hold no more than its key; what may not
+    be null is looked at when the batch is met.
+    """
+    own = history_columns(rule)
+    fields = [f.model_copy(update={"required": False}) for f in schema.fields if f.name not in own]
+    if rule.marks is not None:
+        number = schema.highest_field_id + 1
+        fields.append(NestedField(number, rule.marks.column, rule.marks.kind, required=False))
+    return Schema(*fields)
+
+
 @contextmanager
 def meeting(
     given: Sequence[DataFile],
-    aside: Staging,
     staging: Staging,
     rule: Rule,
     find: Find | None,
@@ -124,7 +134,7 @@ def meeting(
     try:
         with beating(con, lambda _: refuse_cancelled(cancelled)):
             batch = Batch(con, Names(staging.schema), rule)
-            batch.load(_query(con, given, aside, staging, rule))
+            batch.load(_query(con, given, staging, rule))
             published = Published.holding(batch, find, where)
             verdict = _verdict(batch, published, where)
         refuse_cancelled(cancelled)
@@ -156,15 +166,13 @@ def _verdict(batch: Batch, published: Published, where: str) -> Verdict:
             return versioned(batch, published, where)
 
 
-def _query(
-    con: Any, given: Sequence[DataFile], aside: Staging, staging: Staging, rule: Rule
-) -> str:
+def _query(con: Any, given: Sequence[DataFile], staging: Staging, rule: Rule) -> str:
     """The batch under our names, and ``m`` where its rows may delete."""
-    scan = Scan(aside.schema, given, aside.io)
+    scan = Scan(schema_aside(staging.schema, rule), given, PyArrowFileIO())
     paths = check_readable(con, scan, str(staging.table)) if given else []
     if rule.marks is None:
         return Names(staging.schema).read(paths, scan.rows)
-    names = Names(Schema(*staging.schema.fields, aside.schema.fields[-1]))
+    names = Names(Schema(*staging.schema.fields, scan.schema.fields[-1]))
     marker = names.of(rule.marks.column)
     return f"SELECT *, {marker} AS m FROM ({names.read(paths, scan.rows)})"  # noqa: S608 - names of ours
 

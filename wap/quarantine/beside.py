@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from catalog.base import BranchCatalog, Staging
-from catalog.refs import TableName
+from catalog.refs import AuditedHead, TableName
 from checks.report import Report
 from wap.auditing import counts_of, facts_of
 from wap.compaction import is_compaction
@@ -13,6 +13,7 @@ from wap.pipeline import Pipeline
 from wap.quarantine.table import NOTE, beside, quarantine_of
 from wap.runs import Books, PinnedPlan, RunFolder
 from wap.sources.base import Cursor
+from wap.steps import AuditedBeside
 from wap.type_texts import type_text
 from wap.writing import count_batch
 
@@ -181,6 +182,18 @@ def facts_beside(
             "report_digest": report.digest,
             "contract_digest": report.contract_digest,
         }
+    )
+
+
+def head_beside(head: AuditedHead, audited: AuditedBeside, folder: RunFolder) -> AuditedHead:
+    """The quarantine table's audited head beside that of the table; nobody can waive its audit."""
+    return AuditedHead(
+        branch=head.branch,
+        table=quarantine_of(head.table),
+        head=audited.head,
+        expected=audited.expected,
+        report=folder.report(audited.report_digest, beside=True),
+        sealed_only=head.sealed_only,
     )
 
 
