@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,13 +127,6 @@ def _whole(folder: Path, laid: Laid) -> Iterator[DataFile]:
             record_count=file.rows,
             file_size_in_bytes=file.size,
         )
-
-
-def forget_others(scratch: Path, number: int) -> None:
-    """Remove what earlier rounds laid aside: they read what is planned anew by now."""
-    for place in scratch.glob("aside-*"):
-        if not place.name.startswith(name_of(number)):
-            shutil.rmtree(place, ignore_errors=True)
 
 
 def _local(file: DataFile) -> Path:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from checks.report import Report
 from wap.documents import Documents, LocalDocuments, StoredDocuments
 from wap.errors import RunNotFoundError
+from wap.membership import member_of
 from wap.model import ColumnFact, InputFact, Quarantined, Rows, StepFacts
 from wap.pipeline import Pipeline
 from wap.sources.base import Cursor, Plan
@@ -212,9 +213,17 @@ class RunFolder:
         return self.path / "scratch"
 
     @property
-    def is_here(self) -> bool:
-        """Whether whoever closes the run removes the folder of this machine, too."""
-        return isinstance(self._documents, LocalDocuments)
+    def keeps_scratch(self) -> bool:
+        """Whether a batch that lies aside is of use behind its step, and goes when the run ends.
+
+        Where workers share no disk another one may close the run; a member of a group is planned
+        anew.
+        """
+        return isinstance(self._documents, LocalDocuments) and member_of(self._run_id) is None
+
+    def clear_scratch(self) -> None:
+        """Remove what lies aside on this machine."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def hand_over_rejects(self) -> None:
         """Bring the rows that were set aside to where all workers reach, if there is such a place.

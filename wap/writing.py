@@ -126,8 +126,7 @@ def _merge(
     schema = _asked_for(pinned, staging)
     if rule.marks is not None:
         schema = schema.append(pa.field(rule.marks.column, arrow_type(rule.marks.kind)))
-    aside.forget_others(folder.scratch, number)
-    with laid_aside(folder.scratch, aside.name_of(number), keep=folder.is_here) as place:
+    with laid_aside(folder.scratch, aside.name_of(number), keep=folder.keeps_scratch) as place:
         with source.open(pinned.plan, schema, cancelled=attempts.cancelled) as extract:
             given = engine.lay_aside(
                 extract, staging, rule, place, report=_report(), cancelled=attempts.cancelled

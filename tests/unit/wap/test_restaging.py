@@ -241,7 +241,9 @@ def test_main_that_moves_again_and_again_is_met_each_time(shop, case):
     assert shop.data_files(run) == shop.committed(run)
     shop.publish(run)
     assert shop.steps.catalog.verify(TABLE) == []
-    assert {"2,l", "6,l"} < set(shop.shows().split()) if case.op else "7,a 90,m 90,m" in shop.shows()
+    assert (
+        {"2,l", "6,l"} < set(shop.shows().split()) if case.op else "7,a 90,m 90,m" in shop.shows()
+    )
 
 
 @of("where", "merge")
