@@ -70,6 +70,7 @@ def test_a_replace_follows_main_with_its_own_files(lake):
     assert lake.catalog.branches() == []
 
 
+@pytest.mark.embedded
 def test_rows_that_stay_are_carried_and_are_no_part_of_the_batch(lake):
     lake.publish([1])
     run = replacing(lake, [2])
@@ -101,6 +102,7 @@ def test_the_proof_of_the_publish_is_about_the_new_main(lake):
     assert lake.catalog.gaps(FLIGHTS) == []
 
 
+@pytest.mark.embedded
 def test_main_that_moves_again_is_followed_again(lake):
     lake.publish([1])
     run = replacing(lake, [2])
@@ -114,6 +116,7 @@ def test_main_that_moves_again_is_followed_again(lake):
     assert lake.ids() == [2]
 
 
+@pytest.mark.embedded
 def test_what_was_superseded_leaves_no_metadata_behind(lake):
     lake.publish([1])
     run = replacing(lake, [2])
@@ -127,6 +130,7 @@ def test_what_was_superseded_leaves_no_metadata_behind(lake):
     assert lake.ids() == [1, 9]
 
 
+@pytest.mark.embedded
 def test_twice_is_one_change(lake):
     lake.publish([1])
     run = replacing(lake, [2])
@@ -138,6 +142,7 @@ def test_twice_is_one_change(lake):
     assert lake.again().catalog.restage_on(first, change, main).head == first.head
 
 
+@pytest.mark.embedded
 def test_the_same_change_on_another_main_is_not_done_yet(lake):
     lake.publish([1])
     run = lake.run()
@@ -182,6 +187,7 @@ def test_a_main_that_has_moved_meanwhile_is_said(lake):
     assert run.catalog.staging(run.branch, run.table).head == run.now.head
 
 
+@pytest.mark.embedded
 def test_there_must_be_a_change(lake):
     lake.publish([1])
     run = lake.run()
@@ -192,6 +198,7 @@ def test_there_must_be_a_change(lake):
     assert not lake.catalog.staging(run.branch, run.table).staged
 
 
+@pytest.mark.embedded
 def test_a_dropped_branch_stays_dropped(lake):
     lake.publish([1])
     run = replacing(lake, [2])
@@ -216,6 +223,7 @@ def test_a_schema_that_changed_beneath_it_is_refused(lake):
     assert lake.ids() == [1, 9]
 
 
+@pytest.mark.embedded
 def test_columns_of_its_own_go_with_it(lake):
     lake.publish([1])
     run = lake.run()
@@ -241,6 +249,7 @@ def test_a_new_table_that_another_made_first_is_refused(lake):
     assert lake.ids() == [9]
 
 
+@pytest.mark.embedded
 def test_files_that_main_does_not_show_cannot_be_replaced(lake):
     lake.publish([1])
     run = replacing(lake, [2])
