@@ -42,7 +42,8 @@ from wap.model import Rows, RunResult, SnapshotMove, StepFacts, Waiver
 from wap.planning import advanced, make_plan, said_first, said_of_main, source_of, was_done
 from wap.project import Project
 from wap.quarantine import beside
-from wap.quarantine.dividing import Divider, divide
+from wap.quarantine.divider import Divider
+from wap.quarantine.dividing import divide
 from wap.quarantine.replaying import divide_replay, stage_replay
 from wap.quarantine.table import is_replay, quarantine_of
 from wap.relations import audit_relation
@@ -151,7 +152,7 @@ class Activities(Steps):
         try:
             if is_replay(pinned):
                 divider = self._divider(run, self._staging(run, pinned).expected or 0)
-                staging, books = stage_replay(divider, run.round)
+                staging, books = stage_replay(divider)
                 return Staged(head=staging.head, rows=books.rows, files=0, bytes=0)
             staging, books = write_batch(
                 pinned=pinned,
@@ -179,8 +180,7 @@ class Activities(Steps):
     def audit(self, run: RunRef) -> Audited:
         pinned, folder = self._pinned(run), self._folder(run.run_id)
         staging, books = self._staging(run, pinned), folder.books(run.round)
-        group = tuple(map(TableName.parse, run.group.tables)) if run.group else ()
-        report = self._audited(run, pinned, books, staging, group)
+        report = self._audited(run, pinned, books, staging, _group(run))
         folder.save_report(report)
         aside = beside.staging_beside(self.catalog, staging)
         other = None
@@ -219,9 +219,9 @@ class Activities(Steps):
         staging, books = self._staging(run, pinned), folder.books(run.round)
         quarantine = beside.told(folder, staging)
         if is_replay(pinned):
-            books = beside.replayed_books(self.catalog, staging, books, quarantine)
+            books = beside.replayed_books(self.catalog, folder, staging, books, quarantine)
         else:
-            books = beside.divided_books(self.catalog, staging, books)
+            books = beside.divided_books(self.catalog, folder, staging, books)
         folder.save_books(run.round, books)
         return Divided(quarantine=quarantine, bytes=books.bytes)
 
@@ -258,6 +258,7 @@ class Activities(Steps):
                 self.catalog, other, aside,
                 pinned=plan, report=report, books=theirs, cursor=beside.CURSOR,
                 facts=beside.facts_beside(facts, plan, aside, report, theirs),
+                notes=evidence.member_notes(run.group.name) if run.group else {},
             )  # fmt: skip
         return Sealed(snapshot_id=sealed.id)
 
@@ -338,7 +339,9 @@ class Activities(Steps):
         folder = self._folder(run.run_id)
         if self.lineage is None or not folder.has_plan(run.round):
             return "none"
-        return self.lineage.record(facts_of_run(run, self._pinned(run), folder, result))
+        pinned = self._pinned(run)
+        facts = facts_of_run(run, pinned, folder, result)
+        return self.lineage.record(facts, beside.columns_beside(self.catalog, pinned))
 
     @_step
     def close(self, run: RunRef, result: RunResult) -> RunResult:
@@ -436,13 +439,18 @@ class Activities(Steps):
         return beside.books_beside(self.catalog, folder, aside, books, replay=replay)
 
     def _divider(self, run: RunRef, head: int) -> Divider:
+        pinned = self._pinned(run)
         return Divider(
             run_id=run.run_id,
-            pinned=self._pinned(run),
+            owner=run.owner,
+            group=_group(run),
+            number=run.round,
+            pinned=pinned,
             folder=self._folder(run.run_id),
             audited=head,
             catalog=self.catalog,
             engine=self.engine,
+            source=self._source(run, pinned),
             temp_directory=self.temp_directory,
             memory_limit=self.memory_limit,
         )
@@ -493,6 +501,10 @@ class Activities(Steps):
 
 def _branch(run: RunRef) -> Branch:
     return Branch.of_run(run.owner)
+
+
+def _group(run: RunRef) -> tuple[TableName, ...]:
+    return tuple(map(TableName.parse, run.group.tables)) if run.group else ()
 
 
 def _table(pinned: PinnedPlan) -> TableName:

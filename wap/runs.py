@@ -96,6 +96,7 @@ class Books(BaseModel):
         removed_rows: rows of the published files this run replaces.
         before_rows: rows main showed when the batch was counted.
         beside: of the quarantined rows those that lie in the quarantine table.
+        late: of the discarded rows those older than what is published under their keys.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,11 +107,18 @@ class Books(BaseModel):
     removed_rows: int = 0
     before_rows: int = 0
     beside: int = 0
+    late: int = 0
     counted: int | None = None
     candidate: int | None = None
     expected_candidate: int | None = None
     rejects: tuple[Reject, ...] = ()
     inputs: tuple[InputFact, ...] = ()
+
+    @property
+    def given(self) -> int:
+        """Rows that the source handed on: read, but for those that it left out itself."""
+        malformed, discarded = self.rows.quarantined - self.beside, self.rows.discarded - self.late
+        return self.rows.read - malformed - discarded
 
 
 class Member(BaseModel):
@@ -146,13 +154,28 @@ class Members(BaseModel):
     members: tuple[Member, ...]
 
 
-class Division(BaseModel):
-    """What one division of a batch does to the quarantine table.
+class Met(BaseModel):
+    """What a batch came to that met the published rows by key.
 
     Attributes:
-        told: the rows that it sets aside, or that a replay leaves there.
+        rows: what became of its rows; ``discarded`` are those that came late.
+        removed: rows of the published files that lose or change one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: Rows
+    removed: int
+
+
+class Division(BaseModel):
+    """What one division of a batch does.
+
+    Attributes:
+        told: the rows that it sets aside, or that a replay leaves in the quarantine table.
         removed: rows of the quarantine table's files that it writes anew.
         kept: those of them that it carries over as they are.
+        met: what the rest came to, where rows meet by key; None: where they do not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -160,6 +183,7 @@ class Division(BaseModel):
     told: Quarantined
     removed: int = 0
     kept: int = 0
+    met: Met | None = None
 
 
 class Followed(BaseModel):

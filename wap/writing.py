@@ -123,18 +123,30 @@ def _merge(
 ) -> tuple[Merged, Counts]:
     """Lay the batch aside; let it meet the rows of the snapshot that the branch began at."""
     rule = rule_on(pinned, catalog, staging.expected)
-    schema = _asked_for(pinned, staging)
-    if rule.marks is not None:
-        schema = schema.append(pa.field(rule.marks.column, arrow_type(rule.marks.kind)))
     with laid_aside(folder.scratch, aside.name_of(number), keep=folder.keeps_scratch) as place:
-        with source.open(pinned.plan, schema, cancelled=attempts.cancelled) as extract:
-            given = engine.lay_aside(
-                extract, staging, rule, place, report=_report(), cancelled=attempts.cancelled
-            )
-            counts = extract.finish()
+        given, counts = read_aside(pinned, source, engine, staging, rule, place)
         aside.note(place, given, schema_aside(staging.schema, rule), counts)
         with laid_aside(place, "spill-") as temp:
             return meet(given, rule, engine, catalog, staging, staging.expected, temp), counts
+
+
+def read_aside(
+    pinned: PinnedPlan,
+    source: Source,
+    engine: Engine,
+    staging: Staging,
+    rule: Rule,
+    place: Path,
+) -> tuple[Written, Counts]:
+    """Read the batch into a folder on this machine, where :func:`meet` finds it."""
+    schema = _asked_for(pinned, staging)
+    if rule.marks is not None:
+        schema = schema.append(pa.field(rule.marks.column, arrow_type(rule.marks.kind)))
+    with source.open(pinned.plan, schema, cancelled=attempts.cancelled) as extract:
+        given = engine.lay_aside(
+            extract, staging, rule, place, report=_report(), cancelled=attempts.cancelled
+        )
+        return given, extract.finish()
 
 
 def meet(
@@ -147,12 +159,13 @@ def meet(
     temp: Path,
     *,
     again: str = "",
+    without: Scan | None = None,
 ) -> Merged:
     """Let a batch that lies aside meet the published rows.
 
     Args:
         main: the snapshot they are of; None: nothing is published.
-        temp, again: see :meth:`wap.engines.base.Engine.merge`.
+        temp, again, without: see :meth:`wap.engines.base.Engine.merge`.
     """
 
     def find(condition: BooleanExpression) -> Scan:
@@ -161,7 +174,7 @@ def meet(
 
     return engine.merge(
         given, staging, rule, find if main is not None else None, temp,
-        again=again, cancelled=attempts.cancelled,
+        again=again, without=without, cancelled=attempts.cancelled,
     )  # fmt: skip
 
 
@@ -278,6 +291,7 @@ def books_of(
             inserted=by_key.inserted,
             updated=by_key.updated,
         ),
+        late=by_key.late,
         files=len(written.files) + len(kept.files),
         bytes=written.bytes + kept.bytes,
         removed_rows=replaced.rows if replaced else 0,

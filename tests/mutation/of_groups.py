@@ -74,9 +74,9 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _groups(
         "a pipeline that is held, in a group",
-        'if member.pipeline.on_failure != "reject":',
+        'if member.pipeline.on_failure == "hold":',
         "if False:",
-        "test_a_pipeline_with_another_answer_to_a_failed_audit_goes_by_itself",
+        "test_a_pipeline_that_waits_for_a_person_goes_by_itself",
     ),
     _back(
         "one table of a group, taken back alone",

@@ -148,12 +148,13 @@ class ArrowEngine(Engine):
 
     def merge(
         self, given: Written, staging: Staging, rule: Rule, find: Find | None, temp: Path,
-        *, again: str = "", cancelled: Callable[[], bool],
+        *, again: str = "", without: Scan | None = None, cancelled: Callable[[], bool],
     ) -> Merged:  # fmt: skip
         """See the port."""
         with meeting(
             given.files, staging, rule, find,
             memory=self._budget, temp=temp, threads=self._threads, cancelled=cancelled,
+            without=without,
         ) as met:  # fmt: skip
             return self._write_met(met, staging, again, cancelled)
 

@@ -167,7 +167,7 @@ class Engine(ABC):
     @abstractmethod
     def merge(
         self, given: Written, staging: Staging, rule: Rule, find: Find | None, temp: Path,
-        *, again: str = "", cancelled: Callable[[], bool],
+        *, again: str = "", without: Scan | None = None, cancelled: Callable[[], bool],
     ) -> Merged:  # fmt: skip
         """Let a batch that lies aside meet the published rows by key, and write what changes.
 
@@ -178,8 +178,11 @@ class Engine(ABC):
             find: of the published snapshot; None: nothing is published.
             temp: a folder on this machine, for what does not fit into memory; made if missing.
             again: see :meth:`carry`; the names of ``added`` begin with it.
+            without: rows of the batch that were set aside before; rows equal to one of them are
+                deduplicated.
 
         Raises:
+            QuarantineError: a row that was set aside is none of the batch.
             BatchRefusedError: a key is null, there with different rows, or published more than
                 once.
             EngineError: as :meth:`write`.

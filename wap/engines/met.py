@@ -25,6 +25,7 @@ from wap.errors import EngineError
 from wap.keyed.batch import Batch
 from wap.keyed.columns import history_columns
 from wap.keyed.history import versioned
+from wap.keyed.left import left
 from wap.keyed.merge import appended, merged
 from wap.keyed.names import Names
 from wap.keyed.published import Published, Verdict
@@ -38,11 +39,16 @@ _READ_ROWS = 1 << 14
 
 @dataclass(frozen=True)
 class Meeting:
-    """A batch that has met the published rows; the queries of its verdict can be run."""
+    """A batch that has met the published rows; the queries of its verdict can be run.
+
+    Attributes:
+        twins: rows that are equal to one that was set aside before.
+    """
 
     con: Any
     published: Published
     verdict: Verdict
+    twins: int = 0
 
     def groups(self, target: int) -> Iterator[list[int]]:
         """The touched files in portions of ``target`` bytes; a larger one is alone."""
@@ -59,8 +65,9 @@ class Meeting:
 
     @property
     def became(self) -> Became:
-        """What became of the batch's rows."""
-        return Became(**self.verdict.counts)
+        """What became of the batch's rows, but for those that were set aside before."""
+        became = Became(**self.verdict.counts)
+        return replace(became, deduplicated=became.deduplicated + self.twins)
 
 
 @contextmanager
@@ -126,6 +133,7 @@ def meeting(
     temp: Path,
     threads: int,
     cancelled: Callable[[], bool],
+    without: Scan | None = None,
 ) -> Iterator[Meeting]:
     """Let a batch that lies aside meet the published rows; see :meth:`Engine.merge`."""
     where = str(staging.table)
@@ -134,11 +142,14 @@ def meeting(
     try:
         with beating(con, lambda _: refuse_cancelled(cancelled)):
             batch = Batch(con, Names(staging.schema), rule)
-            batch.load(_query(con, given, staging, rule))
+            query, twins = _query(con, given, staging, rule), 0
+            if without is not None and without.files:
+                query, twins = left(con, query, without, batch.names, rule, where)
+            batch.load(query)
             published = Published.holding(batch, find, where)
             verdict = _verdict(batch, published, where)
         refuse_cancelled(cancelled)
-        yield Meeting(con, published, verdict)
+        yield Meeting(con, published, verdict, twins)
     except duckdb.InterruptException as exc:
         raise EngineError(CANCELLED) from exc
     except duckdb.Error as exc:

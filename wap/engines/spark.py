@@ -92,10 +92,12 @@ class SparkEngine(Engine):
 
     def merge(
         self, given: Written, staging: Staging, rule: Rule, find: Find | None, temp: Path,
-        *, again: str = "", cancelled: Callable[[], bool],
+        *, again: str = "", without: Scan | None = None, cancelled: Callable[[], bool],
     ) -> Merged:  # fmt: skip
         """See the port."""
-        return self._arrow.merge(given, staging, rule, find, temp, again=again, cancelled=cancelled)
+        return self._arrow.merge(
+            given, staging, rule, find, temp, again=again, without=without, cancelled=cancelled
+        )
 
     def write(
         self,
