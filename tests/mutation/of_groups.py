@@ -50,8 +50,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _activities(
         "a check that looks at main in place of what is published with it",
-        "group = tuple(map(TableName.parse, run.group.tables)) if run.group else ()",
-        "group: tuple[TableName, ...] = ()",
+        "return tuple(map(TableName.parse, run.group.tables)) if run.group else ()",
+        "return ()",
         "test_the_other_table_is_looked_at_as_it_would_be",
     ),
     _relations(

@@ -14,6 +14,7 @@ from wap.engines.base import Merged, Written
 from wap.engines.met import laid_aside, schema_aside
 from wap.errors import BatchRefusedError, QuarantineError
 from wap.keyed.rule import Rule
+from wap.model import Rows
 from wap.quarantine.divider import Divider
 from wap.quarantine.finding import CannotDivideError
 from wap.runs import Met
@@ -114,8 +115,19 @@ def meet_rows(
 
 def met_of(merged: Merged) -> Met:
     """What a batch came to, as it is kept with its division."""
+    became = merged.became
+    rows = Rows(
+        staged=merged.added.rows,
+        unchanged=became.unchanged,
+        deleted=became.deleted,
+        deduplicated=became.deduplicated,
+        discarded=became.late,
+        kept=merged.kept.rows,
+        inserted=became.inserted,
+        updated=became.updated,
+    )
     return Met(
-        rows=became_rows(merged.added, merged.kept, merged.became),
+        rows=rows,
         removed=sum(f.record_count for f in merged.removed),
     )
 
