@@ -42,9 +42,9 @@ from wap.model import Rows, RunResult, SnapshotMove, StepFacts, Waiver
 from wap.planning import advanced, make_plan, said_first, said_of_main, source_of, was_done
 from wap.project import Project
 from wap.quarantine import beside
+from wap.quarantine.divided import divided
 from wap.quarantine.divider import Divider
-from wap.quarantine.dividing import divide
-from wap.quarantine.replaying import divide_replay, stage_replay
+from wap.quarantine.replaying import stage_replay
 from wap.quarantine.table import is_replay, quarantine_of
 from wap.relations import audit_relation
 from wap.restaging import books_told, can_follow, follow, meets_published
@@ -210,20 +210,8 @@ class Activities(Steps):
 
     @_step
     def quarantine(self, run: RunRef, audited: Audited) -> Divided:
-        pinned, folder = self._pinned(run), self._folder(run.run_id)
-        divider = self._divider(run, audited.head)
-        divide_it = divide_replay if is_replay(pinned) else divide
-        refused = divide_it(divider, folder.report(audited.report_digest))
-        if refused is not None:
-            return Divided(refused=refused)
-        staging, books = self._staging(run, pinned), folder.books(run.round)
-        quarantine = beside.told(folder, staging)
-        if is_replay(pinned):
-            books = beside.replayed_books(self.catalog, folder, staging, books, quarantine)
-        else:
-            books = beside.divided_books(self.catalog, folder, staging, books)
-        folder.save_books(run.round, books)
-        return Divided(quarantine=quarantine, bytes=books.bytes)
+        report = self._folder(run.run_id).report(audited.report_digest)
+        return divided(self._divider(run, audited.head), report)
 
     @_step
     def hold(self, run: RunRef, result: RunResult) -> RunResult:
@@ -250,16 +238,11 @@ class Activities(Steps):
             notes=evidence.group_notes(run.group.name, run.group.tables) if run.group else {},
         )  # fmt: skip
         for other in others:
-            plan = beside.plan_beside(self.catalog, pinned)
-            aside = self.catalog.staging(other.branch, other.table)
-            report = folder.report(other.report.digest, beside=True)
-            theirs = self._books_beside(run, pinned, aside)
-            seal_head(
-                self.catalog, other, aside,
-                pinned=plan, report=report, books=theirs, cursor=beside.CURSOR,
-                facts=beside.facts_beside(facts, plan, aside, report, theirs),
-                notes=evidence.member_notes(run.group.name) if run.group else {},
-            )  # fmt: skip
+            theirs = self._books_beside(
+                run, pinned, self.catalog.staging(other.branch, other.table)
+            )
+            group = run.group.name if run.group else None
+            beside.seal_beside(self.catalog, folder, pinned, other, facts, theirs, group)
         return Sealed(snapshot_id=sealed.id)
 
     @_step

@@ -166,6 +166,10 @@ def drive(steps: Activities, run: RunRef, hook: Hook | None = None) -> RunResult
             move = call("publish", audited)
         except HeadMovedError:
             rebased = call("rebase")
+            if rebased.restages:
+                restaged = call("restage")
+                assert (restaged.redo, restaged.refused) == (None, None)
+                continue
             assert rebased.redo is None, rebased.redo
             continue
         rows = rows.model_copy(update={"published": rows.staged})

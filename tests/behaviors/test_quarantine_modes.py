@@ -148,6 +148,29 @@ def test_rows_that_nothing_tells_apart_once_another_is_gone_reject_the_batch(tmp
     assert shop.data_files() == 0
 
 
+def test_a_batch_that_has_followed_main_is_divided_where_it_stands_now(tmp_path):
+    """Another run has taken the mail that a row of the batch has; the batch is not read again."""
+    once = "- duplicate: {name: A mail is there once, qualifier: mail, columns: [mail]}\n"
+    shop = shop_of(tmp_path, MERGE, contract=CONTRACT + once)
+    load(shop, 1, *GOOD)
+    shop.rows("2", "3,c,3.50,2026-01-02", "5,z,5.00,2026-01-02", "6,f,6.00,2026-01-02")
+
+    def other(name: str, at: str, done: list[str] = []) -> None:  # noqa: B006 - once
+        if (name, at) == ("publish", "before") and not done:
+            done.append(name)
+            load(shop, 3, "9,z,9.00,2026-01-02", "3,c,3.25,2026-01-02")
+            (shop.root / "data/orders-2.csv").unlink()
+
+    result = shop.run("run-2", other, inputs=(str(shop.root / "data/orders-2.csv"),))
+    assert result.ending is Ending.PUBLISHED
+    assert (result.rows.staged, result.rows.quarantined, result.rows.balanced) == (2, 1, True)
+    assert [(i, m, a) for i, m, a, _ in shop.see(SHOWN)] == [
+        (1, "a", 1.0), (2, "b", 2.0), (3, "c", 3.5), (4, "d", 4.0), (6, "f", 6.0), (9, "z", 9.0),
+    ]  # fmt: skip
+    assert shop.aside("id, wap_run") == [(5, "run-2")]
+    assert is_clean(shop)
+
+
 # --- deduplicate, history, replace --------------------------------------------------------------
 
 

@@ -154,7 +154,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _rest(
         "a row that is lost when the rest meets anew",
-        "if came + without.rows != given:",
+        "if came + without.rows != whole:",
         "if False:",
         "test_a_row_that_is_lost_on_the_way_is_missed",
     ),

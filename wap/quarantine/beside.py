@@ -10,10 +10,12 @@ from checks.report import Report
 from wap.auditing import counts_of, facts_of
 from wap.compaction import is_compaction
 from wap.errors import ConfigError, QuarantineError
+from wap.evidence import member_notes
 from wap.model import ColumnFact, Quarantined, Rows, RunFacts, SetAside, SnapshotMove
 from wap.pipeline import Pipeline
 from wap.quarantine.table import NOTE, beside, quarantine_of
 from wap.runs import Books, PinnedPlan, RunFolder
+from wap.sealing import seal_head
 from wap.sources.base import Cursor
 from wap.steps import AuditedBeside
 from wap.type_texts import type_text
@@ -220,6 +222,35 @@ def head_beside(head: AuditedHead, audited: AuditedBeside, folder: RunFolder) ->
         report=folder.report(audited.report_digest, beside=True),
         sealed_only=head.sealed_only,
     )
+
+
+def seal_beside(
+    catalog: BranchCatalog,
+    folder: RunFolder,
+    pinned: PinnedPlan,
+    head: AuditedHead,
+    facts: RunFacts,
+    books: Books,
+    group: str | None,
+) -> None:
+    """Put the run's seal on the quarantine table's head.
+
+    Args:
+        facts: of the run, about the table itself.
+        books: the quarantine table's own.
+        group: the name of that which the run is a member of.
+
+    Raises:
+        HeadMovedError, UnsealedError: see the port.
+    """
+    plan, aside = plan_beside(catalog, pinned), catalog.staging(head.branch, head.table)
+    report = folder.report(head.report.digest, beside=True)
+    seal_head(
+        catalog, head, aside,
+        pinned=plan, report=report, books=books, cursor=CURSOR,
+        facts=facts_beside(facts, plan, aside, report, books),
+        notes=member_notes(group) if group is not None else {},
+    )  # fmt: skip
 
 
 def columns_beside(catalog: BranchCatalog, pinned: PinnedPlan) -> tuple[ColumnFact, ...]:
