@@ -242,6 +242,29 @@ class BranchCatalog(ABC):
         """
 
     @abstractmethod
+    def restage_on(self, staging: Staging, change: Change, main: int) -> Staging:
+        """Put another change in place of the staged one, on top of main's new head.
+
+        What :meth:`rebase` is to an append, for a change that was made against what main shows:
+        ``change.removed`` names files that main shows at ``main``. One commit; the seal of the old
+        change goes with it, data files are left alone as by :meth:`restage`. When main moves right
+        behind the look at it, the change stands on ``main`` all the same; publish will see that.
+
+        Args:
+            staging: the branch as it was seen.
+            change: what was made of the run's batch against ``main``.
+            main: main's head.
+
+        Raises:
+            HeadMovedError: the branch is not at ``staging.head``, or holds no change yet; or main
+                (``ref`` says which) is not at ``main``.
+            RebaseRefusedError: ``change.removed`` names files that main does not show, the table is
+                staged as a new one, its schema changed beneath the run, or main holds the batch
+                already, by a union.
+            BranchNotFoundError, CatalogConfigError: as :meth:`stage`.
+        """
+
+    @abstractmethod
     def scan(
         self,
         table: TableName,

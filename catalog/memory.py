@@ -29,7 +29,6 @@ from catalog.batches import change_digest, check_names, is_kept
 from catalog.errors import (
     BranchExistsError,
     BranchNotFoundError,
-    RebaseRefusedError,
     SchemaConflictError,
     TableNotFoundError,
     UnsealedError,
@@ -43,6 +42,9 @@ from catalog.nodes import (
     audited_by,
     branches_of,
     change_of,
+    changed,
+    check_followed,
+    check_not_taken,
     check_rebase,
     check_sealed,
     covered,
@@ -51,7 +53,8 @@ from catalog.nodes import (
     lineage_of,
     locked,
     moved,
-    schema_stands,
+    rebased_schema,
+    stands,
     told_by,
     unused_files,
 )
@@ -273,18 +276,34 @@ class MemoryCatalog(BranchCatalog):
             raise moved(name, branch.name, staging.head, own[0].value.id)
         gone = own[: own.index(staged) + 1] if staged is not None else []
         base = table.nodes[gone[-1].value.parent_id or -1] if gone else own[0]
-        removed = {f.file_path for f in change.removed}
-        if removed - {f.file_path for f in base.files}:
-            what = "files to be replaced are not in the published table"
-            raise RebaseRefusedError(what, where=f"{name} on {branch}")
-        added = (*change.added, *change.kept)
-        files = (*(f for f in base.files if f.file_path not in removed), *added)
+        shows = changed(change, base, own[0].schema, digest, f"{name} on {branch}")
         noted = {k: v for n in gone for k, v in n.value.summary.items() if k == naming.BASE_SCHEMA}
         summary = {**noted, **change.summary, naming.RUN: branch.run_id}
         for node in gone:
             del table.nodes[node.value.id]
-        shows = Shows(own[0].schema, files, added, bool(removed), digest)
         table.add(branch.name, "stage", summary, shows, base)
+        return self.staging(branch, name)
+
+    @locked
+    def restage_on(self, staging: Staging, change: Change, main: int) -> Staging:
+        """See the port."""
+        check_names(change)
+        branch, name, where = staging.branch, staging.table, f"{staging.table} on {staging.branch}"
+        table, own = self._staged(branch, name)
+        staged, digest = change_of(own), change_digest(change)
+        same = staged is not None and staged.shows.change == digest
+        if same and own[-1].value.parent_id == main:
+            return self.staging(branch, name)
+        if staged is None or own[0].value.id != staging.head:
+            raise moved(name, branch.name, staging.head, own[0].value.id)
+        check_followed(table, self._visible.get(name), own, main, where)
+        check_not_taken(table, branch, staged, where)
+        shows = changed(change, table.nodes[main], own[0].schema, digest, where)
+        summary = {**change.summary, naming.RUN: branch.run_id}
+        summary |= {naming.BASE_SCHEMA: str(table.schema.schema_id)}
+        for node in own:
+            del table.nodes[node.value.id]
+        table.add(branch.name, "rebase", summary, shows, table.nodes[main])
         return self.staging(branch, name)
 
     @locked
@@ -293,10 +312,10 @@ class MemoryCatalog(BranchCatalog):
         where = f"{table} on {branch}"
         source, own = self._staged(branch, table)
         target = self._visible.get(table)
-        if target is None or self._stands(target, source, own):
+        if target is None or stands(target, source, own):
             return self.staging(branch, table)
         change = change_of(own)
-        schema = self._rebased_schema(target, source, own, where)
+        schema = rebased_schema(target, source, own, where)
         check_rebase(target, branch, change, where)
         main = target.nodes[target.refs[MAIN]]
         said = change.value.summary if change is not None else {}
@@ -314,24 +333,6 @@ class MemoryCatalog(BranchCatalog):
         target.add(branch.name, role, summary, shows, main)
         self._new.pop((branch, table), None)
         return self.staging(branch, table)
-
-    def _stands(self, target: MemoryTable, source: MemoryTable, own: Sequence[Node]) -> bool:
-        same_base = target is source and own[-1].value.parent_id == target.refs[MAIN]
-        return same_base and schema_stands(target, own)
-
-    def _rebased_schema(
-        self, target: MemoryTable, source: MemoryTable, own: Sequence[Node], where: str
-    ) -> Schema:
-        if target is source:
-            if not schema_stands(target, own):
-                raise RebaseRefusedError("the table's schema changed under the run", where=where)
-            return own[0].schema
-        differs = schemas.fits(own[0].schema, target.schema)
-        if differs is None and not schemas.same_spec(source.spec, target.spec):
-            differs = "the published table is partitioned otherwise"
-        if differs is not None:
-            raise RebaseRefusedError(differs, where=where)
-        return target.schema
 
     # --- sealing and publishing -----------------------------------------------------------------
 

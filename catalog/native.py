@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pyiceberg.catalog import Catalog
 
 from catalog import cleanup, opening, publish, reading, rebase
-from catalog.base import Staging, TableShape
+from catalog.base import Change, Staging, TableShape
 from catalog.commits import Committer, PortableCommitter
 from catalog.home import NativeHome
 from catalog.refs import AuditedHead, Branch, BranchState, Dropped, Snapshot, TableName
@@ -47,6 +47,11 @@ class NativeCatalog(TableCatalog):
         """See the port."""
         with translated(", ".join(f"{h.table} on {h.branch}" for h in heads)):
             return publish.publish(self._home, heads)
+
+    def restage_on(self, staging: Staging, change: Change, main: int) -> Staging:
+        """See the port."""
+        with translated(f"{staging.table} on {staging.branch}"):
+            return rebase.restage_on(self._home, staging, change, main)
 
     def rebase(self, branch: Branch, table: TableName) -> Staging:
         """See the port."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from catalog import nessie_cleanup, nessie_runs
-from catalog.base import Staging, TableShape
+from catalog.base import Change, Staging, TableShape
 from catalog.commits import Committer
 from catalog.nessie_api import Api
 from catalog.nessie_commits import NessieCommitter
@@ -47,6 +47,11 @@ class NessieCatalog(TableCatalog):
         """See the port."""
         with translated(", ".join(f"{h.table} on {h.branch}" for h in heads)):
             return nessie_runs.publish(self._home, heads)
+
+    def restage_on(self, staging: Staging, change: Change, main: int) -> Staging:
+        """See the port."""
+        with translated(f"{staging.table} on {staging.branch}"):
+            return nessie_runs.restage_on(self._home, staging, change, main)
 
     def rebase(self, branch: Branch, table: TableName) -> Staging:
         """See the port."""

@@ -10,7 +10,8 @@ from pyiceberg.schema import Schema
 from pyiceberg.table.update import TableUpdate
 
 from catalog import moves, naming, schemas
-from catalog.base import Staging, TableShape
+from catalog.base import Change, Staging, TableShape
+from catalog.batches import change_digest, check_names
 from catalog.cleanup import delete_metadata
 from catalog.commits import Decision, Done, Proposal, settle
 from catalog.drafts import Draft
@@ -32,12 +33,15 @@ from catalog.rebase import (
     check_adoptable,
     check_append,
     check_not_taken,
+    check_replaceable,
+    ground_on,
     is_drafted,
+    is_restaged,
     refused,
     summary_on,
 )
 from catalog.refs import MAIN, AuditedHead, Branch, BranchState, Seal, Snapshot, TableName
-from catalog.staging import own_files
+from catalog.staging import all_there, draft_of, own_files
 from catalog.views import schema_of, staging_of, state_of
 
 
@@ -156,6 +160,39 @@ def rebase(home: NessieHome, branch: Branch, name: TableName) -> Staging:
     return staging
 
 
+def restage_on(home: NessieHome, staging: Staging, change: Change, main: int) -> Staging:
+    """See :meth:`catalog.base.BranchCatalog.restage_on`; one commit to the run's branch."""
+    branch, name = staging.branch, staging.table
+    check_names(change)
+    digest = change_digest(change)
+    drafts: list[Draft] = []
+    superseded: list[Place] = []
+
+    def decide() -> Decision[Staging]:
+        place = home.staged(branch, name)
+        if is_drafted(place.chain, drafts) or is_restaged(place.chain, digest, main):
+            return Done(staging_of(place))
+        _, (visible,) = home.main([name])
+        found = head_id(visible.metadata, MAIN) if visible is not None else None
+        check_replaceable(place, staging, found, main)
+        if visible is None:
+            raise refused("the published table is gone", branch, name)
+        check_format(visible, name)
+        check_not_taken(visible, place.chain, branch, name)
+        schema = _rebased_schema(visible, place)
+        if not drafts:
+            drafts.append(draft_of(visible, replace(staging, schema=schema), change, digest))
+        drafts[0].summary = {**drafts[0].summary, **ground_on(visible)}
+        superseded.append(place)
+        return [_on_main(home, visible, place, schema, drafts[0])]
+
+    with home.serial([name]), all_there(staging, drafts):
+        restaged = settle(home.committer, decide, drafts)
+        for place in superseded:
+            _clear(home, branch, name, place)
+    return restaged
+
+
 def _clear(home: NessieHome, branch: Branch, name: TableName, old: Place) -> None:
     """Delete manifests and lists that the rebase has replaced, and a lost new table's root."""
     now = home.staged(branch, name)
@@ -167,7 +204,7 @@ def _clear(home: NessieHome, branch: Branch, name: TableName, old: Place) -> Non
 
 
 def _reattached(home: NessieHome, visible: Pointed, place: Place, drafts: list[Draft]) -> Proposal:
-    branch, metadata, chain = place.branch, visible.metadata, place.chain
+    branch, chain = place.branch, place.chain
     check_format(visible, place.name)
     check_append(chain, branch, place.name)
     check_not_taken(visible, chain, branch, place.name)
@@ -175,14 +212,20 @@ def _reattached(home: NessieHome, visible: Pointed, place: Place, drafts: list[D
     if not drafts:
         files = own_files(chain, place.table)
         drafts.append(Draft(visible, branch.run_id, schema, added=files))
-    drafts[0].summary = {
-        **summary_on(visible, chain, branch),
-        naming.BASE_METADATA: visible.metadata_location,
-    }
+    drafts[0].summary = summary_on(visible, chain, branch)
+    return _on_main(home, visible, place, schema, drafts[0])
+
+
+def _on_main(
+    home: NessieHome, visible: Pointed, place: Place, schema: Schema, draft: Draft
+) -> Proposal:
+    """Main's table with a snapshot on top, as what the run's branch points to."""
+    metadata = visible.metadata
+    draft.summary = {**draft.summary, naming.BASE_METADATA: visible.metadata_location}
     main = head_of(metadata, MAIN)
-    snapshot = drafts[0].snapshot(metadata, main, metadata.next_sequence_number())
+    snapshot = draft.snapshot(metadata, main, metadata.next_sequence_number())
     staged = cast("Pointed", place.table)
-    table = home.based(branch, visible, staged.at, staged.content_id)
+    table = home.based(place.branch, visible, staged.at, staged.content_id)
     new = schema.schema_id not in {s.schema_id for s in metadata.schemas}
     updates = (
         *([moves.add_schema(schema)] if new else []),
@@ -190,7 +233,7 @@ def _reattached(home: NessieHome, visible: Pointed, place: Place, drafts: list[D
         moves.set_branch(MAIN, snapshot),
         *_as_current(table, schema),
     )
-    return Proposal(table, (), updates, drafts=(drafts[0],))
+    return Proposal(table, (), updates, drafts=(draft,))
 
 
 def _rebased_schema(visible: Pointed, place: Place) -> Schema:

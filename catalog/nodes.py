@@ -14,8 +14,8 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 
-from catalog import naming, orphans, storage
-from catalog.base import Covered, Scan
+from catalog import naming, orphans, schemas, storage
+from catalog.base import Change, Covered, Scan
 from catalog.batches import is_kept
 from catalog.coverage import check_ground
 from catalog.errors import HeadMovedError, RebaseRefusedError, UnsealedError
@@ -195,9 +195,76 @@ def check_rebase(target: MemoryTable, branch: Branch, change: Node | None, where
     """
     if change is not None and change.shows.replaces:
         raise RebaseRefusedError("the run replaces published files", where=where)
+    check_not_taken(target, branch, change, where)
+
+
+def check_not_taken(target: MemoryTable, branch: Branch, change: Node | None, where: str) -> None:
+    """Main must not hold what a run staged already.
+
+    Raises:
+        RebaseRefusedError: a union has published it.
+    """
     runs = [branch.run_id, *(members_in(change.value.summary) if change is not None else ())]
     if any(n.value.holds(run_id) for n in target.ancestry(MAIN) for run_id in runs):
         raise RebaseRefusedError("a union has published the batch", where=where)
+
+
+def changed(change: Change, base: Node, schema: Schema, digest: str, where: str) -> Shows:
+    """What a change makes of a snapshot.
+
+    Raises:
+        RebaseRefusedError: it takes files away that are not there.
+    """
+    removed = {f.file_path for f in change.removed}
+    if removed - {f.file_path for f in base.files}:
+        what = "files to be replaced are not in the published table"
+        raise RebaseRefusedError(what, where=where)
+    added = (*change.added, *change.kept)
+    files = (*(f for f in base.files if f.file_path not in removed), *added)
+    return Shows(schema, files, added, bool(removed), digest)
+
+
+def check_followed(
+    table: MemoryTable, visible: MemoryTable | None, own: Sequence[Node], main: int, where: str
+) -> None:
+    """What a run puts on main's head: a table that was there when it began, as it was seen.
+
+    Raises:
+        RebaseRefusedError: the run staged a new table, or the schema changed beneath it.
+        HeadMovedError: main has moved.
+    """
+    if table is not visible:
+        raise RebaseRefusedError("the run staged a new table", where=where)
+    if table.refs[MAIN] != main:
+        raise moved(table.name, MAIN, main, table.refs[MAIN])
+    if not schema_stands(table, own):
+        raise RebaseRefusedError("the table's schema changed under the run", where=where)
+
+
+def stands(target: MemoryTable, source: MemoryTable, own: Sequence[Node]) -> bool:
+    """Whether a run's snapshots stand on main as it is."""
+    same_base = target is source and own[-1].value.parent_id == target.refs[MAIN]
+    return same_base and schema_stands(target, own)
+
+
+def rebased_schema(
+    target: MemoryTable, source: MemoryTable, own: Sequence[Node], where: str
+) -> Schema:
+    """The schema of what a run staged, on main as it is.
+
+    Raises:
+        RebaseRefusedError: the two do not go together.
+    """
+    if target is source:
+        if not schema_stands(target, own):
+            raise RebaseRefusedError("the table's schema changed under the run", where=where)
+        return own[0].schema
+    differs = schemas.fits(own[0].schema, target.schema)
+    if differs is None and not schemas.same_spec(source.spec, target.spec):
+        differs = "the published table is partitioned otherwise"
+    if differs is not None:
+        raise RebaseRefusedError(differs, where=where)
+    return target.schema
 
 
 def audited_by(sealed: Node) -> int:

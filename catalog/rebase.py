@@ -1,4 +1,4 @@
-"""Re-attaching an append's own files to a main that has moved; no data file is rewritten."""
+"""Following a main that has moved: an append re-attached, or another change put on its head."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 from pyiceberg.table.update import TableUpdate
 
 from catalog import moves, naming, schemas
-from catalog.base import Staging
+from catalog.base import Change, Staging
+from catalog.batches import change_digest, check_names
 from catalog.cleanup import delete_metadata, only_of
 from catalog.commits import Decision, Done, Proposal, settle
 from catalog.drafts import Draft
-from catalog.errors import BranchNotFoundError, RebaseRefusedError
+from catalog.errors import BranchNotFoundError, HeadMovedError, RebaseRefusedError
 from catalog.history import Chain, ancestry, began_at, head_id, head_of, holds, summary_of
 from catalog.home import NativeHome, check_format
 from catalog.places import Place, place_in
 from catalog.refs import MAIN, Branch, TableName, members_in
-from catalog.staging import own_files
+from catalog.staging import all_there, draft_of, moved, own_files
 from catalog.unstaging import delete_hidden
 from catalog.views import schema_of, staging_of
 
@@ -59,6 +60,59 @@ def rebase(home: NativeHome, branch: Branch, name: TableName) -> Staging:
     return staging
 
 
+def restage_on(home: NativeHome, staging: Staging, change: Change, main: int) -> Staging:
+    """See :meth:`catalog.base.BranchCatalog.restage_on`."""
+    branch, name = staging.branch, staging.table
+    check_names(change)
+    digest = change_digest(change)
+    drafts: list[Draft] = []
+    superseded: list[Chain] = []
+
+    def decide() -> Decision[Staging]:
+        place = home.staged(branch, name)
+        if is_drafted(place.chain, drafts) or is_restaged(place.chain, digest, main):
+            return Done(staging_of(place))
+        check_replaceable(place, staging, head_id(place.table.metadata, MAIN), main)
+        if not _schema_stands(place.table, place.chain):
+            raise refused(SCHEMA_CHANGED, branch, name)
+        check_not_taken(place.table, place.chain, branch, name)
+        if not drafts:
+            drafts.append(draft_of(place.table, staging, change, digest))
+            drafts[0].summary = {**drafts[0].summary, **ground_on(place.table)}
+        superseded.append(place.chain)
+        return [_moved_to_main(place.table, place.chain, branch, drafts[0])]
+
+    with home.serial([name]), all_there(staging, drafts):
+        restaged = settle(home.committer, decide, drafts)
+        _clear_superseded(home, name, superseded)
+    return restaged
+
+
+def is_restaged(chain: Chain, digest: str, main: int) -> bool:
+    """Whether this very change stands on this very head of main already."""
+    staged = chain.staged
+    same = staged is not None and summary_of(staged).get(naming.CHANGE) == digest
+    return same and chain.base == main
+
+
+def check_replaceable(place: Place, staging: Staging, found: int | None, main: int) -> None:
+    """The branch must hold the change that was seen, and main must be where it was seen.
+
+    Args:
+        found: where main is.
+
+    Raises:
+        HeadMovedError: either has moved.
+        RebaseRefusedError: main had no such table when the run began.
+    """
+    if place.chain.staged is None or place.chain.head.snapshot_id != staging.head:
+        raise moved(staging, place.chain)
+    if place.expected is None:
+        raise refused("the run staged a new table", place.branch, place.name)
+    if found != main:
+        raise HeadMovedError(table=str(place.name), ref=MAIN, expected=main, found=found)
+
+
 def _clear_superseded(home: NativeHome, name: TableName, superseded: list[Chain]) -> None:
     """Delete manifests and lists of the run's snapshots that the rebase has replaced."""
     for chain in superseded:
@@ -86,10 +140,17 @@ def _in_place(
     if not drafts:
         schema = schema_of(metadata, chain.head)
         drafts.append(Draft(table, branch.run_id, schema, added=own_files(chain, table)))
+    drafts[0].summary = summary_on(table, chain, branch)
+    return _moved_to_main(table, chain, branch, drafts[0])
+
+
+def _moved_to_main(table: Table, chain: Chain, branch: Branch, draft: Draft) -> Proposal:
+    """Move the branch to a snapshot on top of main's head, and forget what it leaves."""
+    metadata = table.metadata
     number, time = began_at(chain.own)
-    drafts[0].summary = {**summary_on(table, chain, branch), naming.SINCE: f"{number}/{time}"}
+    draft.summary = {**draft.summary, naming.SINCE: f"{number}/{time}"}
     main = head_of(metadata, MAIN)
-    snapshot = drafts[0].snapshot(metadata, main, metadata.next_sequence_number())
+    snapshot = draft.snapshot(metadata, main, metadata.next_sequence_number())
     updates: list[TableUpdate] = [
         moves.add_snapshot(snapshot),
         moves.set_branch(branch.name, snapshot),
@@ -97,10 +158,8 @@ def _in_place(
     gone = only_of(metadata, branch, chain.own)
     if gone:
         updates.append(moves.remove_snapshots(gone))
-    schema_id = moves.schema_is(metadata)
-    return Proposal(
-        table, (*moves.refs_are(metadata), schema_id), tuple(updates), drafts=(drafts[0],)
-    )
+    requirements = (*moves.refs_are(metadata), moves.schema_is(metadata))
+    return Proposal(table, requirements, tuple(updates), drafts=(draft,))
 
 
 def is_drafted(chain: Chain, drafts: Sequence[Draft]) -> bool:
@@ -182,7 +241,15 @@ def summary_on(table: Table, chain: Chain, branch: Branch) -> dict[str, str]:
     return {
         **{key: value for key, value in said.items() if key.startswith("wap.")},
         naming.RUN: branch.run_id,
+        **ground_on(table),
         naming.ROLE: "rebase" if chain.staged is not None else "open",
+    }
+
+
+def ground_on(table: Table) -> dict[str, str]:
+    """What a change that stands on main's head notes of it."""
+    return {
+        naming.ROLE: "rebase",
         naming.BASE: str(head_id(table.metadata, MAIN)),
         naming.BASE_SCHEMA: str(table.metadata.current_schema_id),
     }

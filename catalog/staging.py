@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
@@ -26,7 +27,7 @@ def stage(home: Home, staging: Staging, change: Change) -> Staging:
 
     def next_of(place: Place, digest: str, drafts: list[Draft]) -> Proposal:
         if not drafts:
-            drafts.append(_draft(place.table, staging, change, digest))
+            drafts.append(draft_of(place.table, staging, change, digest))
         return _proposal(place, drafts[0])
 
     def check(chain: Chain) -> None:
@@ -43,7 +44,7 @@ def restage(home: Home, staging: Staging, change: Change) -> Staging:
     def next_of(place: Place, digest: str, drafts: list[Draft]) -> Proposal:
         chain = place.chain
         if not drafts:
-            drafts.append(_draft(place.table, staging, change, digest))
+            drafts.append(draft_of(place.table, staging, change, digest))
             # Where the run has been rebased, the change itself tells what it stands on.
             drafts[0].summary = {**_ground_of(chain), **drafts[0].summary}
         gone[:] = _from_the_change(chain)
@@ -84,17 +85,27 @@ def _settled(
         check(place.chain)
         return [next_of(place, digest, drafts)]
 
-    with home.serial([staging.table]):
-        try:
-            return settle(home.committer, decide, drafts)
-        except MissingFilesError as exc:
-            for draft in drafts:
-                draft.discard()
-            raise RebaseRefusedError(
-                f"files to be replaced are not in the published table: {exc}",
-                where=f"{staging.table} on {staging.branch}",
-                hint="plan and write the batch again",
-            ) from exc
+    with home.serial([staging.table]), all_there(staging, drafts):
+        return settle(home.committer, decide, drafts)
+
+
+@contextmanager
+def all_there(staging: Staging, drafts: Sequence[Draft]) -> Iterator[None]:
+    """See that a change takes away only what is there; what was written for it goes otherwise.
+
+    Raises:
+        RebaseRefusedError: it does not.
+    """
+    try:
+        yield
+    except MissingFilesError as exc:
+        for draft in drafts:
+            draft.discard()
+        raise RebaseRefusedError(
+            f"files to be replaced are not in the published table: {exc}",
+            where=f"{staging.table} on {staging.branch}",
+            hint="plan and write the batch again",
+        ) from exc
 
 
 def _from_the_change(chain: Chain) -> list[IcebergSnapshot]:
@@ -166,7 +177,8 @@ def moved(staging: Staging, chain: Chain) -> HeadMovedError:
     )
 
 
-def _draft(table: Table, staging: Staging, change: Change, digest: str) -> Draft:
+def draft_of(table: Table, staging: Staging, change: Change, digest: str) -> Draft:
+    """The snapshot that a change is to be, on whatever it is put."""
     return Draft(
         table=table,
         run_id=staging.branch.run_id,

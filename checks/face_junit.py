@@ -6,8 +6,8 @@ import re
 from xml.etree import ElementTree as ET
 
 from checks.report import CheckResult, Outcome, Report
-from checks.showing import visible
-from checks.story import MemberStory, Story
+from checks.showing import rows, visible
+from checks.story import Aside, MemberStory, Story
 
 #: Characters that XML 1.0 has no way to write.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -18,10 +18,15 @@ def junit_of(report: Report | None, story: Story) -> bytes:
     suite = ET.Element("testsuite", name=_text(story.table), timestamp=_moment(story))
     suite.set("time", f"{report.seconds if report else 0:.3f}")
     properties = ET.SubElement(suite, "properties")
-    for name, value in (("run", story.run_id), ("ending", story.ending)):
+    told = [("run", story.run_id), ("ending", story.ending)]
+    if story.aside:
+        told.append(("quarantine", story.aside.shown))
+    for name, value in told:
         ET.SubElement(properties, "property", name=name, value=_text(value))
     for result in report.results if report else ():
         _case(suite, result)
+    if story.aside:
+        _aside(suite, story.aside)
     for member in story.members:
         _member(suite, member)
     errors = [*(report.errors if report else ()), *_no_audit(report, story)]
@@ -40,6 +45,16 @@ def _no_audit(report: Report | None, story: Story) -> list[str]:
     # A run that was never audited must not look like an empty, green test suite.
     told = report or story.members
     return [] if told else [f"no audit was made: {story.reason or story.ending}"]
+
+
+def _aside(suite: ET.Element, aside: Aside) -> None:
+    """Why rows were set aside. A case passes: the check holds for what was published."""
+    for title, count in aside.checks:
+        case = ET.SubElement(
+            suite, "testcase", classname=_text(aside.table), name=_text(f"set aside: {title}")
+        )
+        said = f"warning: {rows(count)} that broke it {'was' if count == 1 else 'were'} set aside"
+        ET.SubElement(case, "system-out").text = said
 
 
 def _member(suite: ET.Element, member: MemberStory) -> None:

@@ -10,22 +10,27 @@ from typing import Any
 from temporalio import activity
 
 from catalog.base import BranchCatalog, Staging
-from catalog.errors import CatalogError, HeadMovedError, RebaseRefusedError
+from catalog.errors import HeadMovedError, RebaseRefusedError
 from catalog.refs import AuditedHead, Branch, TableName
 from checks.base import Auditor
 from checks.report import Report
 from checks.row_level import separable
 from wap import client, evidence
 from wap.auditing import (
-    RelationOf,
     audit_head,
     contracts_of,
     counts_of,
     reason_of,
-    refusal_reason,
     waivable_checks,
 )
-from wap.closing import close_run, facts_of_run, hold_run, publish_result, record_refusal
+from wap.closing import (
+    close_run,
+    facts_of_run,
+    hold_run,
+    publish_result,
+    record_refusal,
+    with_waivers,
+)
 from wap.declared import declared
 from wap.engines.base import Engine
 from wap.errors import BatchRefusedError, ConfigError, DecisionRefusedError, RunNotFoundError
@@ -37,14 +42,16 @@ from wap.model import Rows, RunResult, SnapshotMove, StepFacts, Waiver
 from wap.planning import advanced, make_plan, said_first, said_of_main, source_of, was_done
 from wap.project import Project
 from wap.quarantine import beside
-from wap.quarantine.dividing import Divider, divide
-from wap.quarantine.replaying import divide_replay, stage_replay
+from wap.quarantine.divided import divided
+from wap.quarantine.divider import Divider
+from wap.quarantine.replaying import stage_replay
 from wap.quarantine.table import is_replay, quarantine_of
 from wap.relations import audit_relation
+from wap.restaging import books_told, can_follow, follow, meets_published
 from wap.runs import Books, PinnedPlan, RunFolder
 from wap.sealing import seal_head
 from wap.sources.base import Source
-from wap.spark.session import Spark
+from wap.spark.ports import SparkPorts
 from wap.steps import (
     Audited,
     AuditedBeside,
@@ -52,6 +59,7 @@ from wap.steps import (
     Opened,
     Rebased,
     Resolved,
+    Restaged,
     RunRef,
     Sealed,
     Staged,
@@ -72,21 +80,6 @@ from wap.writing import count_batch, shape_of, write_batch
 
 # A cancel is heard by asking, between two effects, never thrown into the middle of a commit.
 _step = activity.defn(no_thread_cancel_exception=True)
-
-
-@dataclass(frozen=True)
-class SparkPorts:
-    """What carries the rows of runs that Spark takes; nothing is started before one comes.
-
-    Attributes:
-        engine: writes them.
-        relation: opens what an audit of them looks at.
-        spark: asks databases what there is to read.
-    """
-
-    engine: Engine
-    relation: RelationOf
-    spark: Spark
 
 
 @dataclass(frozen=True)
@@ -133,8 +126,7 @@ class Activities(Steps):
         )  # fmt: skip
         refused = None
         if pinned.refused is not None:
-            record_refusal(run, pinned, folder, pinned.refused, pinned.differences)
-            refused = refusal_reason(pinned, pinned.refused, pinned.differences)
+            refused = record_refusal(run, pinned, folder, pinned.refused, pinned.differences)
         return Resolved(
             table=pinned.pipeline.table,
             pipeline_digest=facts.pipeline_digest,
@@ -160,27 +152,27 @@ class Activities(Steps):
         try:
             if is_replay(pinned):
                 divider = self._divider(run, self._staging(run, pinned).expected or 0)
-                staging, books = stage_replay(divider, run.round)
+                staging, books = stage_replay(divider)
                 return Staged(head=staging.head, rows=books.rows, files=0, bytes=0)
             staging, books = write_batch(
                 pinned=pinned,
                 source=self._source(run, pinned, rejects=folder.rejects),
-                engine=self._spark(pinned).engine if pinned.engine == "spark" else self.engine,
+                engine=self._engine(pinned),
                 catalog=self.catalog,
                 staging=self._staging(run, pinned),
                 folder=folder,
                 number=run.round,
             )
         except BatchRefusedError as exc:
-            record_refusal(run, pinned, folder, exc.what, exc.differences)
-            reason = refusal_reason(pinned, exc.what, exc.differences, exc.hint)
+            reason = record_refusal(run, pinned, folder, exc.what, exc.differences, exc.hint)
             return Staged(head=0, rows=Rows(), files=0, bytes=0, refused=reason)
         return Staged(head=staging.head, rows=books.rows, files=books.files, bytes=books.bytes)
 
     @_step
     def reconcile(self, run: RunRef) -> Rows:
         pinned, folder = self._pinned(run), self._folder(run.run_id)
-        books = count_batch(self.catalog, self._staging(run, pinned), folder.books(run.round))
+        staging = self._staging(run, pinned)
+        books = count_batch(self.catalog, staging, books_told(folder, run.round, staging))
         folder.save_books(run.round, books)
         return books.rows
 
@@ -188,8 +180,7 @@ class Activities(Steps):
     def audit(self, run: RunRef) -> Audited:
         pinned, folder = self._pinned(run), self._folder(run.run_id)
         staging, books = self._staging(run, pinned), folder.books(run.round)
-        group = tuple(map(TableName.parse, run.group.tables)) if run.group else ()
-        report = self._audited(run, pinned, books, staging, group)
+        report = self._audited(run, pinned, books, staging, _group(run))
         folder.save_report(report)
         aside = beside.staging_beside(self.catalog, staging)
         other = None
@@ -219,20 +210,8 @@ class Activities(Steps):
 
     @_step
     def quarantine(self, run: RunRef, audited: Audited) -> Divided:
-        pinned, folder = self._pinned(run), self._folder(run.run_id)
-        divider = self._divider(run, audited.head)
-        divide_it = divide_replay if is_replay(pinned) else divide
-        refused = divide_it(divider, folder.report(audited.report_digest))
-        if refused is not None:
-            return Divided(refused=refused)
-        staging, books = self._staging(run, pinned), folder.books(run.round)
-        quarantine = beside.told(folder, staging)
-        if is_replay(pinned):
-            books = beside.replayed_books(self.catalog, staging, books, quarantine)
-        else:
-            books = beside.divided_books(self.catalog, staging, books)
-        folder.save_books(run.round, books)
-        return Divided(quarantine=quarantine, bytes=books.bytes)
+        report = self._folder(run.run_id).report(audited.report_digest)
+        return divided(self._divider(run, audited.head), report)
 
     @_step
     def hold(self, run: RunRef, result: RunResult) -> RunResult:
@@ -259,15 +238,11 @@ class Activities(Steps):
             notes=evidence.group_notes(run.group.name, run.group.tables) if run.group else {},
         )  # fmt: skip
         for other in others:
-            plan = beside.plan_beside(self.catalog, pinned)
-            aside = self.catalog.staging(other.branch, other.table)
-            report = folder.report(other.report.digest, beside=True)
-            theirs = self._books_beside(run, pinned, aside)
-            seal_head(
-                self.catalog, other, aside,
-                pinned=plan, report=report, books=theirs, cursor=beside.CURSOR,
-                facts=beside.facts_beside(facts, plan, aside, report, theirs),
-            )  # fmt: skip
+            theirs = self._books_beside(
+                run, pinned, self.catalog.staging(other.branch, other.table)
+            )
+            group = run.group.name if run.group else None
+            beside.seal_beside(self.catalog, folder, pinned, other, facts, theirs, group)
         return Sealed(snapshot_id=sealed.id)
 
     @_step
@@ -288,8 +263,9 @@ class Activities(Steps):
         left = has_left(self.catalog, table, taken_by(self._folder(run.run_id), pinned))
         if left is not None:
             return Rebased(redo=f"run {left} has left the union")
-        if pinned.pipeline.write.keyed and not self._stands(run, pinned):
-            return Rebased(redo="the batch has met the rows of another main by key")
+        if meets_published(pinned) and not self._stands(run, pinned):
+            again = can_follow(pinned, self._staging(run, pinned)) and not self._overtaken(run)
+            return Rebased(redo="the batch has met the rows of another main", restages=again)
         try:
             staging = self.catalog.rebase(_branch(run), table)
             if beside.is_divided(staging):
@@ -298,6 +274,19 @@ class Activities(Steps):
             return Rebased(redo=exc.what)
         warnings = said_of_main(self.catalog, pinned)
         return Rebased(head=staging.head, expected=staging.expected, warnings=warnings)
+
+    @_step
+    def restage(self, run: RunRef) -> Restaged:
+        pinned, folder = self._pinned(run), self._folder(run.run_id)
+        try:
+            return follow(
+                pinned, folder, run.round, _branch(run),
+                engine=self._engine(pinned), catalog=self.catalog,
+                overtaken=lambda: self._overtaken(run),
+            )  # fmt: skip
+        except BatchRefusedError as exc:
+            reason = record_refusal(run, pinned, folder, exc.what, exc.differences, exc.hint)
+            return Restaged(refused=reason)
 
     @_step
     async def enlist(self, run: RunRef, table: str, ticket: Ticket) -> None:  # noqa: ARG002
@@ -333,7 +322,9 @@ class Activities(Steps):
         folder = self._folder(run.run_id)
         if self.lineage is None or not folder.has_plan(run.round):
             return "none"
-        return self.lineage.record(facts_of_run(run, self._pinned(run), folder, result))
+        pinned = self._pinned(run)
+        facts = facts_of_run(run, pinned, folder, result)
+        return self.lineage.record(facts, beside.columns_beside(self.catalog, pinned))
 
     @_step
     def close(self, run: RunRef, result: RunResult) -> RunResult:
@@ -344,13 +335,7 @@ class Activities(Steps):
             return result.model_copy(update={"warnings": warned})
         waivers: tuple[Waiver, ...] = ()
         if folder.has_plan(run.round) and not result.nothing_new:
-            table = _table(folder.plan(run.round))
-            try:
-                waivers = evidence.in_force(self.catalog, table, datetime.now(UTC))
-            except CatalogError as exc:
-                # A run that ended because of the catalog is told of all the same.
-                said = f"the report does not tell the table's earlier waivers: {exc.what}"
-                result = result.model_copy(update={"warnings": (*result.warnings, said)})
+            result, waivers = with_waivers(self.catalog, _table(folder.plan(run.round)), result)
         return close_run(run, self.home, self.project, self.ledger, result, waivers)
 
     @property
@@ -388,6 +373,16 @@ class Activities(Steps):
             return True
         return published_move(self.catalog, run.run_id, table) is not None
 
+    def _overtaken(self, run: RunRef) -> str | None:
+        """Why the rows that were read must not be put over what others have published, or None."""
+        pinned = self._pinned(run)
+        if self._was_done(run, pinned):
+            return "another run published the same input"
+        now = evidence.cursor(self.catalog, _table(pinned))
+        if self._source(run, pinned).outdated(pinned.since, now, pinned.plan):
+            return "what another run has published may be newer than what was read"
+        return None
+
     def _refuse_expired(self, run: RunRef, audited: Audited) -> None:
         """A waiver that expired while no worker was there covers no publish any more."""
         waiver = audited.waiver
@@ -411,6 +406,9 @@ class Activities(Steps):
             raise ConfigError("this worker has no Spark", where=pinned.pipeline.name)
         return self.spark
 
+    def _engine(self, pinned: PinnedPlan) -> Engine:
+        return self._spark(pinned).engine if pinned.engine == "spark" else self.engine
+
     def _source(self, run: RunRef, pinned: PinnedPlan, rejects: Path | None = None) -> Source:
         spark = self.spark.spark if self.spark else None
         return source_of(self.project, pinned.pipeline, run.request, rejects=rejects, spark=spark)
@@ -424,13 +422,18 @@ class Activities(Steps):
         return beside.books_beside(self.catalog, folder, aside, books, replay=replay)
 
     def _divider(self, run: RunRef, head: int) -> Divider:
+        pinned = self._pinned(run)
         return Divider(
             run_id=run.run_id,
-            pinned=self._pinned(run),
+            owner=run.owner,
+            group=_group(run),
+            number=run.round,
+            pinned=pinned,
             folder=self._folder(run.run_id),
             audited=head,
             catalog=self.catalog,
             engine=self.engine,
+            source=self._source(run, pinned),
             temp_directory=self.temp_directory,
             memory_limit=self.memory_limit,
         )
@@ -461,7 +464,9 @@ class Activities(Steps):
     def _heads(self, run: RunRef, audited: Audited) -> list[AuditedHead]:
         """The run's table, and its quarantine table where rows were set aside."""
         head = self._head(run, audited)
-        return [head] if audited.beside is None else [head, self._aside(head, audited.beside)]
+        if audited.beside is None:
+            return [head]
+        return [head, beside.head_beside(head, audited.beside, self._folder(run.run_id))]
 
     def _head(self, run: RunRef, audited: Audited) -> AuditedHead:
         """The audited head with its evidence; the report is read and proved again each time."""
@@ -476,21 +481,13 @@ class Activities(Steps):
             waiver=audited.waiver,
         )
 
-    def _aside(self, head: AuditedHead, audited: AuditedBeside) -> AuditedHead:
-        """The same of the quarantine table, whose audit nobody can waive."""
-        folder = self._folder(head.branch.run_id)
-        return AuditedHead(
-            branch=head.branch,
-            table=quarantine_of(head.table),
-            head=audited.head,
-            expected=audited.expected,
-            report=folder.report(audited.report_digest, beside=True),
-            sealed_only=head.sealed_only,
-        )
-
 
 def _branch(run: RunRef) -> Branch:
     return Branch.of_run(run.owner)
+
+
+def _group(run: RunRef) -> tuple[TableName, ...]:
+    return tuple(map(TableName.parse, run.group.tables)) if run.group else ()
 
 
 def _table(pinned: PinnedPlan) -> TableName:

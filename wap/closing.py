@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 
 from pyiceberg.schema import Schema
 
-from catalog.base import Staging
+from catalog.base import BranchCatalog, Staging
+from catalog.errors import CatalogError
+from catalog.refs import TableName
 from checks.render import Aside, Seen, Story, Waived, write_report
-from wap.auditing import counts_of, facts_of, refuse_batch
+from wap import evidence
+from wap.auditing import counts_of, facts_of, refusal_reason, refuse_batch
 from wap.homes import RunHome
 from wap.ledger.base import Ledger
 from wap.model import (
@@ -88,9 +91,14 @@ def publish_result(
 
 
 def record_refusal(
-    run: RunRef, pinned: PinnedPlan, folder: RunFolder, what: str, differences: tuple[str, ...]
-) -> None:
-    """Keep the report of a batch that does not fit its table."""
+    run: RunRef,
+    pinned: PinnedPlan,
+    folder: RunFolder,
+    what: str,
+    differences: tuple[str, ...],
+    hint: str = "",
+) -> str:
+    """Keep the report of a batch that does not fit its table; returns why, for people."""
     folder.save_report(
         refuse_batch(
             run_id=run.run_id,
@@ -100,6 +108,7 @@ def record_refusal(
             differences=differences,
         )
     )
+    return refusal_reason(pinned, what, differences, hint)
 
 
 def hold_run(
@@ -120,6 +129,17 @@ def hold_run(
     home.keep_report(page.parent)
     ledger.hold(facts)
     return result
+
+
+def with_waivers(
+    catalog: BranchCatalog, table: TableName, result: RunResult
+) -> tuple[RunResult, tuple[Waiver, ...]]:
+    """The waivers in force on a table; a run that ended because of the catalog is told without."""
+    try:
+        return result, evidence.in_force(catalog, table, datetime.now(UTC))
+    except CatalogError as exc:
+        said = f"the report does not tell the table's earlier waivers: {exc.what}"
+        return result.model_copy(update={"warnings": (*result.warnings, said)}), ()
 
 
 def close_run(

@@ -247,6 +247,11 @@ class NoRows(Source):
         del since, plan
         return False
 
+    def outdated(self, since: Cursor | None, now: Cursor | None, plan: Plan) -> bool:
+        """Never: nothing was read."""
+        del since, now, plan
+        return False
+
 
 class _Nothing:
     """An extract without rows."""

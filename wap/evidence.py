@@ -31,6 +31,8 @@ NOTE = "evidence"
 #: Keys of the notes that only the seals of a group's run have: its name, and its tables as JSON.
 GROUP = "group"
 TABLES = "tables"
+#: Key of a note in its place, of a quarantine table that is published with them: the group's name.
+MEMBER = "member"
 
 _CHUNK = 1 << 20
 _NAMES = TypeAdapter(list[str])
@@ -210,7 +212,7 @@ def seals_in(log: Iterable[Snapshot]) -> Iterator[tuple[Snapshot, Seal]]:
 
 def run_of(seal: Seal) -> str:
     """The run as report and ledger know it: of a group's seal the member's."""
-    if GROUP not in seal.notes:
+    if GROUP not in seal.notes and MEMBER not in seal.notes:
         return seal.run_id
     return member_id(seal.run_id, seal.notes.get("pipeline", ""))
 
@@ -235,6 +237,14 @@ def together(seal: Seal) -> frozenset[TableName]:
 def group_notes(name: str, tables: Iterable[str]) -> dict[str, str]:
     """What a seal says of the group that it is published with."""
     return {GROUP: name, TABLES: json.dumps(sorted(tables))}
+
+
+def member_notes(name: str) -> dict[str, str]:
+    """What the seal of a quarantine table says of the group that its run belongs to.
+
+    The table itself is none of the group's: it stays as it is when they are taken back.
+    """
+    return {MEMBER: name}
 
 
 def runs_of(seal: Seal) -> tuple[str, ...]:

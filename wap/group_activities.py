@@ -40,14 +40,14 @@ class GroupActivities(Activities, GroupSteps):
 
     @_step
     def publish_group(self, run: RunRef, members: list[Ready]) -> list[SnapshotMove]:  # noqa: ARG002 - the first argument of every step
-        heads = [self._head(member.run, member.audited) for member in members]
-        check_beside(heads, [self._report(member) for member in members])
+        heads = [self._heads(member.run, member.audited) for member in members]
+        check_beside([own for own, *_ in heads], [self._report(member) for member in members])
         for member in members:
             self._refuse_done(member.run)
-        snapshots = self.catalog.publish(heads)
+        every = [head for those in heads for head in those]
+        published = dict(zip((h.table for h in every), self.catalog.publish(every), strict=True))
         return [
-            SnapshotMove(before=head.expected, after=snapshot.id)
-            for head, snapshot in zip(heads, snapshots, strict=True)
+            SnapshotMove(before=own.expected, after=published[own.table].id) for own, *_ in heads
         ]
 
     @_step

@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
         CheckCounts,
         Ending,
         Progress,
+        Quarantined,
         Rows,
         RunRequest,
         RunResult,
@@ -26,7 +27,18 @@ with workflow.unsafe.imports_passed_through():
         StepState,
     )
     from wap.saga import Saga, uninterrupted
-    from wap.steps import Audited, Group, Opened, Rebased, Resolved, RunRef, Staged, Steps, Undone
+    from wap.steps import (
+        Audited,
+        Divided,
+        Group,
+        Opened,
+        Rebased,
+        Resolved,
+        RunRef,
+        Staged,
+        Steps,
+        Undone,
+    )
     from wap.workflow import MAX_REBASES, MAX_ROUNDS, run_id_of
 
 
@@ -40,6 +52,7 @@ class Member:
         staged: whether its batch lies on the branch, on the main that it was opened or rebased on.
         reason: why it keeps the group from being published; "" when it does not.
         published: how main moved; None: it did not.
+        quarantine: what was set aside of its batch.
     """
 
     run: RunRef
@@ -49,6 +62,7 @@ class Member:
     rows: Rows = field(default_factory=Rows)
     checks: CheckCounts = field(default_factory=CheckCounts)
     audited: Audited | None = None
+    quarantine: Quarantined | None = None
     reason: str = ""
     published: SnapshotMove | None = None
     warnings: dict[str, None] = field(default_factory=dict)
@@ -165,10 +179,7 @@ class PublishTogether:
             if not self._active:
                 return self._conclude(Ending.PUBLISHED)
             self._name_group()
-            for member in self._active:
-                await self._audit(member)
-            # All were audited before the group is rejected: its report tells of every table.
-            self._reject_if_any_is_bad()
+            await self._audit_all()
             for member in self._active:
                 await self._step(member, Steps.seal, member.audited)
             if await self._publish():
@@ -188,6 +199,16 @@ class PublishTogether:
     def _reject_if_any_is_bad(self) -> None:
         if any(member.reason for member in self._members):
             raise _RejectedError
+
+    async def _audit_all(self) -> None:
+        """Audit every table beside the others; once more, where rows of one were set aside."""
+        divided = True
+        while divided:
+            for member in self._active:
+                await self._audit(member)
+            divided = await self._divided()
+        # All were audited before the group is rejected: its report tells of every table.
+        self._reject_if_any_is_bad()
 
     # --- one member -----------------------------------------------------------------------------
 
@@ -229,6 +250,25 @@ class PublishTogether:
         if not audited.passed:
             member.reason = audited.reason
 
+    async def _divided(self) -> bool:
+        """Set broken rows aside where that is all that is wrong; then all are audited again.
+
+        Each of them may have looked at the rows that another one loses.
+        """
+        bad = [(member, member.audited) for member in self._active if member.reason]
+        if not bad or not all(audited is not None and audited.separable for _, audited in bad):
+            return False
+        for member, audited in bad:
+            divided: Divided = await self._step(
+                member, Steps.quarantine, audited, limit=failures.LONG, moves_rows=True
+            )
+            if divided.refused is not None:
+                member.reason = f"{member.reason}; {divided.refused}"
+                return False
+            member.reason, member.quarantine = "", divided.quarantine
+            member.bytes_written += divided.bytes
+        return True
+
     async def _rebase(self, member: Member) -> None:
         """Follow main where it moved; a batch that cannot follow is planned and written anew."""
         rebased: Rebased = await self._step(member, Steps.rebase)
@@ -247,7 +287,7 @@ class PublishTogether:
                 non_retryable=True,
             )
         member.run = member.run.model_copy(update={"round": member.run.round + 1})
-        member.staged, member.rows = False, Rows()
+        member.staged, member.rows, member.quarantine = False, Rows(), None
         await self._resolve(member)
         self._reject_if_any_is_bad()
 
@@ -357,6 +397,7 @@ class PublishTogether:
             checks=CheckCounts() if nothing_new else member.checks,
             seconds=self._seconds(),
             warnings=tuple(member.warnings),
+            quarantine=member.quarantine if member.published else None,
         )
 
     def _seconds(self) -> float:

@@ -290,20 +290,6 @@ def quarantine_problem(pipeline: Pipeline) -> str | None:
     """Why no rows of a pipeline can be set aside in a quarantine table; None: they can."""
     if pipeline.table.endswith(QUARANTINE):
         return f"a table's name does not end in {QUARANTINE}: so are the tables of rows set aside"
-    if pipeline.on_failure != "quarantine":
-        return None
-    if pipeline.write.mode != "append":
-        return (
-            f"on_failure: quarantine goes with write mode append; a row that {pipeline.write.mode} "
-            "leaves out would take the row that it was to replace with it"
-        )
-    if pipeline.write.deduplicate:
-        return (
-            "on_failure: quarantine does not go with deduplicate: of two rows with one key the one "
-            "that is kept may be the one that breaks a check"
-        )
-    if pipeline.engine == "spark":
-        return "on_failure: quarantine is done by the arrow engine; leave engine: spark out"
     return None
 
 

@@ -17,7 +17,7 @@ from wap.model import ColumnFact, RunRequest
 from wap.pipeline import Pipeline
 from wap.project import Project
 from wap.quarantine.beside import check_catalog
-from wap.quarantine.replaying import plan_replay
+from wap.quarantine.planned import plan_replay
 from wap.quarantine.table import quarantine_schema
 from wap.runs import PinnedPlan, RunFolder
 from wap.schema import desired_schema
@@ -122,12 +122,7 @@ def make_plan(
 
 
 def engine_of(pipeline: Pipeline, plan: Plan, spark_from: int | None) -> Literal["arrow", "spark"]:
-    """The pipeline's own engine, or Spark for input of at least ``spark_from`` bytes.
-
-    Rows are set aside by the arrow engine alone, in bounded memory whatever the size.
-    """
-    if pipeline.quarantine_limits is not None:
-        return pipeline.engine
+    """The pipeline's own engine, or Spark for input of at least ``spark_from`` bytes."""
     large = spark_from is not None and plan.bytes is not None and plan.bytes >= spark_from
     return "spark" if large else pipeline.engine
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from checks.report import Report
 from wap.documents import Documents, LocalDocuments, StoredDocuments
 from wap.errors import RunNotFoundError
+from wap.membership import member_of
 from wap.model import ColumnFact, InputFact, Quarantined, Rows, StepFacts
 from wap.pipeline import Pipeline
 from wap.sources.base import Cursor, Plan
@@ -95,6 +96,7 @@ class Books(BaseModel):
         removed_rows: rows of the published files this run replaces.
         before_rows: rows main showed when the batch was counted.
         beside: of the quarantined rows those that lie in the quarantine table.
+        late: of the discarded rows those older than what is published under their keys.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,11 +107,18 @@ class Books(BaseModel):
     removed_rows: int = 0
     before_rows: int = 0
     beside: int = 0
+    late: int = 0
     counted: int | None = None
     candidate: int | None = None
     expected_candidate: int | None = None
     rejects: tuple[Reject, ...] = ()
     inputs: tuple[InputFact, ...] = ()
+
+    @property
+    def given(self) -> int:
+        """Rows that the source handed on: read, but for those that it left out itself."""
+        malformed, discarded = self.rows.quarantined - self.beside, self.rows.discarded - self.late
+        return self.rows.read - malformed - discarded
 
 
 class Member(BaseModel):
@@ -145,13 +154,28 @@ class Members(BaseModel):
     members: tuple[Member, ...]
 
 
-class Division(BaseModel):
-    """What one division of a batch does to the quarantine table.
+class Met(BaseModel):
+    """What a batch came to that met the published rows by key.
 
     Attributes:
-        told: the rows that it sets aside, or that a replay leaves there.
+        rows: what became of its rows; ``discarded`` are those that came late.
+        removed: rows of the published files that lose or change one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: Rows
+    removed: int
+
+
+class Division(BaseModel):
+    """What one division of a batch does.
+
+    Attributes:
+        told: the rows that it sets aside, or that a replay leaves in the quarantine table.
         removed: rows of the quarantine table's files that it writes anew.
         kept: those of them that it carries over as they are.
+        met: what the rest came to, where rows meet by key; None: where they do not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -159,6 +183,23 @@ class Division(BaseModel):
     told: Quarantined
     removed: int = 0
     kept: int = 0
+    met: Met | None = None
+
+
+class Followed(BaseModel):
+    """What one attempt at staging a batch again on a moved main does.
+
+    Attributes:
+        books: the run's from then on.
+        written: bytes that it wrote.
+        superseded: how the names of data files begin that are of no use once it is committed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    books: Books
+    written: int
+    superseded: tuple[str, ...] = ()
 
 
 class RunFolder:
@@ -194,6 +235,19 @@ class RunFolder:
     def scratch(self) -> Path:
         """Where the stage step lays a batch aside, on this machine; it goes with the folder."""
         return self.path / "scratch"
+
+    @property
+    def keeps_scratch(self) -> bool:
+        """Whether a batch that lies aside is of use behind its step, and goes when the run ends.
+
+        Where workers share no disk another one may close the run; a member of a group is planned
+        anew.
+        """
+        return isinstance(self._documents, LocalDocuments) and member_of(self._run_id) is None
+
+    def clear_scratch(self) -> None:
+        """Remove what lies aside on this machine."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def hand_over_rejects(self) -> None:
         """Bring the rows that were set aside to where all workers reach, if there is such a place.
@@ -288,6 +342,14 @@ class RunFolder:
     def division(self, token: str) -> Division:
         """What a division has done."""
         return Division.model_validate_json(self._read(f"division-{token}.json"))
+
+    def save_followed(self, token: str, followed: Followed) -> None:
+        """Keep what one attempt at following main does; it counts once it is committed."""
+        self._write(f"followed-{token}.json", followed.model_dump_json())
+
+    def followed(self, token: str) -> Followed:
+        """What an attempt at following main has done."""
+        return Followed.model_validate_json(self._read(f"followed-{token}.json"))
 
     def has_report(self, *, beside: bool = False) -> bool:
         """Whether any audit ended (of the quarantine table: ``beside``)."""

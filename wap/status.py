@@ -11,6 +11,7 @@ from wap.errors import ConfigError
 from wap.ledger.base import Ledger
 from wap.model import RunFacts, Value, Waiver
 from wap.project import Project
+from wap.quarantine.pending import Pending, pending
 
 
 class TableStatus(Value):
@@ -20,6 +21,7 @@ class TableStatus(Value):
         late: older than its pipeline's freshness allows.
         freshness: the same in words.
         waivers: in force: consumers see rows of these runs although their audits failed.
+        waiting: rows that were set aside and not replayed; None: there are none.
     """
 
     table: str
@@ -30,6 +32,7 @@ class TableStatus(Value):
     late: bool
     freshness: str
     waivers: tuple[Waiver, ...] = ()
+    waiting: Pending | None = None
 
 
 class Overview(Value):
@@ -78,4 +81,10 @@ def _table(
         late=late,
         freshness=f"{words} (at most {rule.max_age_hours:g} h old)" if rule else words,
         waivers=evidence.in_force(catalog, table, datetime.now(UTC)),
+        waiting=pending(
+            catalog,
+            table,
+            temp_directory=project.state / "tmp",
+            memory_limit=project.audit.memory,
+        ),
     )

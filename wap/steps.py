@@ -148,11 +148,33 @@ class Sealed(Value):
 
 
 class Rebased(Value):
-    """The branch after main had moved; ``redo`` says why it must be planned anew instead."""
+    """The branch after main had moved.
+
+    Attributes:
+        redo: why it must be planned anew instead; None: it follows main.
+        restages: in place of that, step ``restage`` may do.
+    """
 
     head: int | None = None
     expected: int | None = None
     redo: str | None = None
+    restages: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class Restaged(Value):
+    """The batch staged again on main's new head.
+
+    Attributes:
+        bytes: written for it.
+        redo: why it must be planned anew instead.
+        refused: why it cannot meet the rows that main shows now.
+    """
+
+    rows: Rows = Rows()
+    bytes: int = 0
+    redo: str | None = None
+    refused: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -226,6 +248,11 @@ class Steps(ABC):
     @abstractmethod
     def rebase(self, run: RunRef) -> Rebased:
         """Re-attach the batch to main's new head, or say that it must be planned anew."""
+
+    @activity.defn
+    @abstractmethod
+    def restage(self, run: RunRef) -> Restaged:
+        """Let the batch meet main's new head without reading it again, in one commit."""
 
     @activity.defn
     @abstractmethod

@@ -45,6 +45,8 @@ def undo_run(
     if move is not None:
         return Undone(removed=_PUBLISHED, published=move)
     _discard_evidence(catalog, run_id, table)
+    if folder is not None:
+        folder.clear_scratch()
     return Undone(removed=f"{dropped.files} files, {dropped.bytes:,} bytes")
 
 

@@ -18,7 +18,6 @@ from catalog.base import BranchCatalog
 from catalog.file_io import prove_warehouse
 from checks.base import Auditor
 from checks.soda import SodaAuditor
-from wap.activities import SparkPorts
 from wap.attempts import AttemptInterceptor
 from wap.builds import build_of, deployment_of
 from wap.drill.crash import crash_from
@@ -32,6 +31,7 @@ from wap.ledger import open_ledger
 from wap.ledger.base import Ledger
 from wap.lineage import open_lineage
 from wap.project import Project
+from wap.spark.ports import SparkPorts
 from wap.spark.relations import spark_relation
 from wap.spark.session import Spark
 from wap.workflow import WriteAuditPublish

@@ -36,6 +36,7 @@ with workflow.unsafe.imports_passed_through():
         Opened,
         Rebased,
         Resolved,
+        Restaged,
         RunRef,
         Staged,
         Steps,
@@ -49,6 +50,8 @@ MAX_REBASES = 50
 MAX_ROUNDS = 10
 #: Runs that began before there were keepers go on without.
 _TURNS = "turns"
+#: Those that were planned anew before batches could be staged again were so, and stay it.
+_RESTAGE = "restage"
 
 
 def run_id_of(pipeline: str, first_run_id: str, started_at: datetime) -> str:
@@ -241,18 +244,35 @@ class WriteAuditPublish:
             await self._step(Steps.seal, audited)
             if await self._publish(audited):
                 return self._conclude(Ending.PUBLISHED)
-            rebased: Rebased = await self._step(Steps.rebase)
-            self._follow(rebased)
-            if await self._take_turn(self._kin):
-                # Others have published while it waited, this batch among theirs or not.
-                self._follow(await self._step(Steps.rebase))
+            refused = await self._meet_main()
+            if refused is not None:
+                return await self._reject(refused)
         raise _RedoError(f"main moved {MAX_REBASES} times while this run was audited")
 
-    def _follow(self, rebased: Rebased) -> None:
-        """Go on with the rebased batch, unless it cannot follow main."""
-        if rebased.redo is not None:
-            raise _RedoError(rebased.redo)
-        self._warnings.update(dict.fromkeys(rebased.warnings))
+    async def _meet_main(self) -> str | None:
+        """Bring the batch to main's new head; why its rows are refused there, or None."""
+        rebased: Rebased = await self._step(Steps.rebase)
+        if rebased.restages and workflow.patched(_RESTAGE):
+            return await self._restage()
+        self._follow(rebased)
+        if await self._take_turn(self._kin):
+            # Others have published while it waited, this batch among theirs or not.
+            self._follow(await self._step(Steps.rebase))
+        return None
+
+    def _follow(self, moved: Rebased | Restaged) -> None:
+        """Go on with the batch on its new main, unless it cannot follow there."""
+        if moved.redo is not None:
+            raise _RedoError(moved.redo)
+        self._warnings.update(dict.fromkeys(moved.warnings))
+
+    async def _restage(self) -> str | None:
+        """Stage the batch again when it is our turn, so only once; why it is refused, or None."""
+        await self._take_turn()
+        restaged: Restaged = await self._step(Steps.restage, limit=failures.LONG, moves_rows=True)
+        self._follow(restaged)
+        self._bytes_written += restaged.bytes
+        return restaged.refused
 
     @property
     def _kin(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 
 import pyarrow as pa
 from pyiceberg.expressions import (
@@ -17,19 +19,20 @@ from pyiceberg.expressions.parser import parse
 from pyiceberg.schema import Schema
 
 from catalog.base import BranchCatalog, Change, Scan, Staging, TableShape
-from wap import attempts
+from wap import aside, attempts
 from wap.compaction import is_compaction, rewritten
 from wap.engines.base import Engine, Merged, Progress, Written
+from wap.engines.met import laid_aside, schema_aside
 from wap.errors import ConfigError
 from wap.keyed.rule import Became, Rule
 from wap.model import InputFact, Rows
 from wap.pipeline import Pipeline, split_transform
-from wap.runs import Books, PinnedPlan, Reject, RunFolder
+from wap.runs import Books, PinnedPlan, RunFolder
 from wap.sources.base import Counts, Plan, Source
 from wap.types import arrow_type, to_arrow
 
-#: So many of the rows that were set aside are shown in the report.
-SHOWN_REJECTS = 20
+#: Snapshots say their time in milliseconds, rows theirs in microseconds.
+_TICK = timedelta(milliseconds=1)
 
 
 def shape_of(pinned: PinnedPlan) -> TableShape:
@@ -79,7 +82,7 @@ def _stage(
     replaced: Scan | None
     try:
         if pinned.pipeline.write.keyed and not is_compaction(pinned):
-            merged, counts = _merge(pinned, source, engine, catalog, staging, folder)
+            merged, counts = _merge(pinned, source, engine, catalog, staging, folder, number)
             became, written, kept = merged.became, merged.added, merged.kept
             replaced = Scan(staging.schema, merged.removed, staging.io)
         else:
@@ -87,7 +90,7 @@ def _stage(
             replaced, kept = _replaced(pinned, engine, catalog, staging)
     finally:
         folder.hand_over_rejects()
-    books = _books(pinned.plan, written, counts, replaced, kept, became)
+    books = books_of(pinned.plan, written, counts, replaced, kept, became)
     # Before the commit: an attempt that dies behind it must still find its books.
     folder.save_books(number, books)
     change = Change(
@@ -95,7 +98,7 @@ def _stage(
         removed=replaced.files if replaced else (),
         kept=kept.files,
         same_rows=is_compaction(pinned),
-        summary={"wap.pipeline": pinned.pipeline.name, "wap.source": pinned.plan.digest},
+        summary=notes_of(pinned),
     )
     return catalog.stage(staging, change), books
 
@@ -116,23 +119,81 @@ def _merge(
     catalog: BranchCatalog,
     staging: Staging,
     folder: RunFolder,
+    number: int,
 ) -> tuple[Merged, Counts]:
-    """Let the batch meet the published rows of the snapshot that the branch began at."""
-    rule = Rule.of(pinned.pipeline.write, pinned.started_at)
+    """Lay the batch aside; let it meet the rows of the snapshot that the branch began at."""
+    rule = rule_on(pinned, catalog, staging.expected)
+    with laid_aside(folder.scratch, aside.name_of(number), keep=folder.keeps_scratch) as place:
+        given, counts = read_aside(pinned, source, engine, staging, rule, place)
+        aside.note(place, given, schema_aside(staging.schema, rule), counts)
+        with laid_aside(place, "spill-") as temp:
+            return meet(given, rule, engine, catalog, staging, staging.expected, temp), counts
+
+
+def read_aside(
+    pinned: PinnedPlan,
+    source: Source,
+    engine: Engine,
+    staging: Staging,
+    rule: Rule,
+    place: Path,
+) -> tuple[Written, Counts]:
+    """Read the batch into a folder on this machine, where :func:`meet` finds it."""
     schema = _asked_for(pinned, staging)
     if rule.marks is not None:
         schema = schema.append(pa.field(rule.marks.column, arrow_type(rule.marks.kind)))
+    with source.open(pinned.plan, schema, cancelled=attempts.cancelled) as extract:
+        given = engine.lay_aside(
+            extract, staging, rule, place, report=_report(), cancelled=attempts.cancelled
+        )
+        return given, extract.finish()
+
+
+def meet(
+    given: Written,
+    rule: Rule,
+    engine: Engine,
+    catalog: BranchCatalog,
+    staging: Staging,
+    main: int | None,
+    temp: Path,
+    *,
+    again: str = "",
+    without: Scan | None = None,
+) -> Merged:
+    """Let a batch that lies aside meet the published rows.
+
+    Args:
+        main: the snapshot they are of; None: nothing is published.
+        temp, again, without: see :meth:`wap.engines.base.Engine.merge`.
+    """
 
     def find(condition: BooleanExpression) -> Scan:
-        assert staging.expected is not None  # noqa: S101 - else it is not handed on
-        return catalog.scan(staging.table, staging.expected, row_filter=condition)
+        assert main is not None  # noqa: S101 - else it is not handed on
+        return catalog.scan(staging.table, main, row_filter=condition)
 
-    with source.open(pinned.plan, schema, cancelled=attempts.cancelled) as extract:
-        merged = engine.merge(
-            extract, staging, rule, find if staging.expected is not None else None,
-            folder.scratch, report=_report(), cancelled=attempts.cancelled,
-        )  # fmt: skip
-        return merged, extract.finish()
+    return engine.merge(
+        given, staging, rule, find if main is not None else None, temp,
+        again=again, without=without, cancelled=attempts.cancelled,
+    )  # fmt: skip
+
+
+def rule_on(pinned: PinnedPlan, catalog: BranchCatalog, main: int | None) -> Rule:
+    """How the batch meets what a snapshot of main shows.
+
+    The run comes after whoever published that, and so does what it writes down as its own time,
+    also when that one was planned later and was faster.
+    """
+    at = pinned.started_at
+    if main is not None and pinned.pipeline.write.mode == "history":
+        log = catalog.log(pinned.pipeline.table_name)
+        at = max([at, *(s.committed_at + _TICK for s in log if s.id == main)])
+    return Rule.of(pinned.pipeline.write, at)
+
+
+def notes_of(pinned: PinnedPlan) -> dict[str, str]:
+    """What a batch says of itself when it is staged."""
+    return {"wap.pipeline": pinned.pipeline.name, "wap.source": pinned.plan.digest}
 
 
 def _asked_for(pinned: PinnedPlan, staging: Staging) -> pa.Schema:
@@ -160,15 +221,31 @@ def _replaced(
     """The published files this run replaces, and the rows of them that stay, written anew."""
     if is_compaction(pinned):
         return rewritten(pinned, engine, catalog, staging)
-    pipeline = pinned.pipeline
-    if pipeline.write.mode != "replace" or staging.expected is None:
+    if pinned.pipeline.write.mode != "replace" or staging.expected is None:
         return None, Written(())
-    condition = _condition(pipeline, pinned.plan)
-    scan = catalog.scan(staging.table, staging.expected, row_filter=condition)
+    return replaced_on(pinned, engine, catalog, staging, staging.expected)
+
+
+def replaced_on(
+    pinned: PinnedPlan,
+    engine: Engine,
+    catalog: BranchCatalog,
+    staging: Staging,
+    main: int,
+    *,
+    again: str = "",
+) -> tuple[Scan, Written]:
+    """The files of main that a ``replace`` takes, and the rows of them that stay, written anew.
+
+    Args:
+        main: the snapshot they are of.
+        again: see :meth:`wap.engines.base.Engine.carry`.
+    """
+    condition = _condition(pinned.pipeline, pinned.plan)
+    scan = catalog.scan(staging.table, main, row_filter=condition)
     if condition is None:
         return scan, Written(())
-    kept = engine.carry(scan, condition, staging, cancelled=attempts.cancelled)
-    return scan, kept
+    return scan, engine.carry(scan, condition, staging, again=again, cancelled=attempts.cancelled)
 
 
 def _condition(pipeline: Pipeline, plan: Plan) -> BooleanExpression | None:
@@ -191,7 +268,7 @@ def _condition(pipeline: Pipeline, plan: Plan) -> BooleanExpression | None:
     return None
 
 
-def _books(
+def books_of(
     plan: Plan,
     written: Written,
     counts: Counts,
@@ -199,6 +276,7 @@ def _books(
     kept: Written,
     became: Became | None,
 ) -> Books:
+    """The books of a change: what the source, the writer and the meeting by key counted."""
     by_key = became or Became()
     return Books(
         rows=Rows(
@@ -213,13 +291,11 @@ def _books(
             inserted=by_key.inserted,
             updated=by_key.updated,
         ),
+        late=by_key.late,
         files=len(written.files) + len(kept.files),
         bytes=written.bytes + kept.bytes,
         removed_rows=replaced.rows if replaced else 0,
-        rejects=tuple(
-            Reject(file=r.file, line=r.line, reason=r.reason)
-            for r in counts.rejects[:SHOWN_REJECTS]
-        ),
+        rejects=aside.rejects_of(counts),
         inputs=_inputs(plan),
     )
 

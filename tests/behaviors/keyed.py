@@ -21,6 +21,7 @@ from catalog.base import Scan
 from tests.unit.wap.engines.staging import Given, rows_of, staging
 from wap.engines.arrow import ArrowEngine
 from wap.engines.base import Merged, Written
+from wap.engines.met import laid_aside
 from wap.keyed.rule import Became, Marks, Rule
 from wap.types import from_arrow
 
@@ -75,15 +76,14 @@ class Table:
             asked = asked.append(pa.field(rule.marks.column, kind))
         given = Given.of(pa.Table.from_pylist(list(rows), asked), 7)
         where = staging(self.root, self.iceberg, self.partitioning, run=f"run-{self.runs}")
-        merged = self.engine.merge(
-            given,
-            where,
-            rule,
-            self._find if self.runs > 1 else None,
-            self.root / "scratch",
-            report=lambda _: None,
-            cancelled=cancelled,
-        )
+        with laid_aside(self.root / "scratch") as folder:
+            aside = self.engine.lay_aside(
+                given, where, rule, folder, report=lambda _: None, cancelled=cancelled
+            )
+            find = self._find if self.runs > 1 else None
+            merged = self.engine.merge(
+                aside, where, rule, find, folder / "spill", cancelled=cancelled
+            )
         gone = {f.file_path for f in merged.removed}
         before = sum(f.record_count for f in self.files)
         self.files = [f for f in self.files if f.file_path not in gone]

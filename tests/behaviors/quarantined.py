@@ -24,7 +24,7 @@ ASIDE = TableName.parse("shop.orders__quarantine")
 PIPELINE = """\
 table: shop.orders
 source: {{kind: files, path: "data/orders-*.csv", format: csv{source}}}
-write: {{mode: append, keys: [id]}}
+write: {{{write}}}
 schema:
   columns: {{id: long, mail: string, amount: "decimal(12,2)", placed: date}}
 contracts: [contracts/orders.yml, contracts/batch.yml]
@@ -66,12 +66,16 @@ class Shop:
     Attributes:
         env: settings of the project as the environment gives them.
         limits: of what is set aside.
+        write: how batches change the table.
+        more: lines of the pipeline.
     """
 
     root: Path
     env: Mapping[str, str] = field(default_factory=dict)
     limits: str = "max_percent: 50"
     source: str = ""
+    write: str = "mode: append, keys: [id]"
+    more: str = ""
     contract: str = CONTRACT
     batch: str = BATCH
 
@@ -83,14 +87,14 @@ class Shop:
 
     def declare(self) -> None:
         """Write pipeline and contracts as they are to be now."""
-        text = PIPELINE.format(limits=self.limits, source=self.source)
-        (self.root / "pipelines/orders.yml").write_text(text)
+        text = PIPELINE.format(limits=self.limits, source=self.source, write=self.write)
+        (self.root / "pipelines/orders.yml").write_text(text + self.more)
         (self.root / "contracts/orders.yml").write_text(self.contract)
         (self.root / "contracts/batch.yml").write_text(self.batch)
 
-    def rows(self, name: str, *rows: str) -> None:
+    def rows(self, name: str, *rows: str, more: str = "") -> None:
         """A file of orders: id, mail, amount, placed."""
-        text = "\n".join(["id,mail,amount,placed", *rows])
+        text = "\n".join([f"id,mail,amount,placed{more}", *rows])
         (self.root / f"data/orders-{name}.csv").write_text(text + "\n")
 
     @contextmanager
@@ -162,6 +166,10 @@ def drive(steps: Activities, run: RunRef, hook: Hook | None = None) -> RunResult
             move = call("publish", audited)
         except HeadMovedError:
             rebased = call("rebase")
+            if rebased.restages:
+                restaged = call("restage")
+                assert (restaged.redo, restaged.refused) == (None, None)
+                continue
             assert rebased.redo is None, rebased.redo
             continue
         rows = rows.model_copy(update={"published": rows.staged})

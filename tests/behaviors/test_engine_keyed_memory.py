@@ -43,13 +43,17 @@ for number, name in enumerate(["table.parquet", "batch.parquet"]):
     where = staging(Path(root) / mode / copy, from_arrow(full), run=f"run-{number}")
     rule = Rule(mode, ("id",), datetime(2026, 1, 1 + number, tzinfo=UTC))
     before = before or peak_mib()
+    folder = Path(root) / "scratch" / f"{mode}-{copy}-{number}"
     with source.open(plan, to_arrow(from_arrow(given))) as extract:
-        found = Scan(where.schema, files, where.io)
-        merged = engine.merge(
-            extract, where, rule, (lambda _: found) if files else None,
-            Path(root) / "scratch", report=lambda _: None, cancelled=lambda: False,
+        aside = engine.lay_aside(
+            extract, where, rule, folder, report=lambda _: None, cancelled=lambda: False
         )
         extract.finish()
+    found = Scan(where.schema, files, where.io)
+    merged = engine.merge(
+        aside, where, rule, (lambda _: found) if files else None, folder / "spill",
+        cancelled=lambda: False,
+    )
     files = [*merged.added.files, *merged.kept.files]
 result = {"added": merged.added.rows, "kept": merged.kept.rows, "mib": peak_mib() - before}
 print(json.dumps(result))

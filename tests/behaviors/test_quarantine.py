@@ -14,11 +14,16 @@ from catalog.errors import UnauditedError
 from catalog.refs import Branch, Capabilities
 from tests.behaviors.quarantined import ASIDE, BATCH, CONTRACT, ORDERS, Shop, drive
 from wap.activities import Activities
+from wap.cli.show import pending_line
 from wap.engines.arrow import ArrowEngine
 from wap.errors import ConfigError, QuarantineError
-from wap.model import Ending, RunRequest
-from wap.quarantine.table import NOTE
+from wap.model import Ending, Quarantined, RunRequest, RunResult
+from wap.project import load_project
+from wap.quarantine.pending import Pending, Reason
+from wap.quarantine.table import NOTE, OWN
+from wap.status import overview
 from wap.steps import RunRef
+from wap.worker import open_ports
 
 GOOD = ("1,a,1.00,2026-01-01", "2,b,2.00,2026-01-01", "3,c,3.00,2026-01-01", "4,d,4.00,2026-01-01")
 ID = "contracts/orders.yml:columns.id.checks.missing"
@@ -210,6 +215,45 @@ def test_the_report_tells_how_many_and_why(shop):
             "1 row in shop.orders\\_\\_quarantine".replace("\\", "\\" * name.endswith("md"))
             in (folder / name).read_text()
         )
+
+
+def test_the_status_tells_how_many_wait_and_why(shop):
+    shop.rows("1", *GOOD, ",e,5.00,2026-01-01", "6,f,-6.00,2026-01-01", "7,g,-7.00,2026-01-01")
+    shop.run("run-1")
+    project = load_project(shop.root, {})
+    with open_ports(project) as ports:
+        told, aside = overview(project, ports.catalog, ports.ledger, None, 5).tables
+    assert aside.waiting is None
+    assert told.waiting == Pending(
+        table=str(ASIDE),
+        rows=3,
+        reasons=(Reason(reason=LESS, rows=2), Reason(reason="Every order has an id", rows=1)),
+    )
+    assert pending_line(told.table, told.waiting) == (
+        f"shop.orders: 3 rows wait in {ASIDE} ({LESS}: 2; Every order has an id: 1)"
+    )
+
+
+def test_the_lineage_has_both_tables(shop):
+    shop.rows("1", *GOOD, ",e,5.00,2026-01-01")
+    run = RunRef(run_id="run-1", request=RunRequest(project="p", pipeline="orders"))
+    with shop.steps() as steps:
+
+        def told(name: str, at: str) -> None:
+            if (name, at) == ("publish", "after"):
+                aside = Quarantined(table=str(ASIDE), rows=1, checks=())
+                result = RunResult(
+                    run_id="run-1", pipeline="orders", table=str(ORDERS),
+                    ending=Ending.PUBLISHED, quarantine=aside,
+                )  # fmt: skip
+                steps.record_lineage(run, result)
+
+        drive(steps, run, told)
+    (file,) = (shop.root / "lineage").glob("*.json")
+    records = [r for r in json.loads(file.read_text()) if f"{ASIDE}," in r["entityUrn"]]
+    (schema,) = (r for r in records if r["aspectName"] == "schemaMetadata")
+    fields = [f["fieldPath"] for f in schema["aspect"]["json"]["fields"]]
+    assert fields == [*OWN, "id", "mail", "amount", "placed"]
 
 
 # --- crashes ------------------------------------------------------------------------------------

@@ -44,6 +44,29 @@ def test_rows_are_set_aside_and_replayed_while_main_moves(request, tmp_path, pla
         assert steps.catalog.branches() == []
 
 
+@pytest.mark.parametrize("place", ["postgres", "nessie"])
+def test_a_broken_row_leaves_the_published_one_of_its_key(request, tmp_path, place):
+    shop = opened(request, place, tmp_path)
+    shop.write = "mode: merge, keys: [id], order_by: placed"
+    shop.declare()
+    shop.rows("1", *GOOD)
+    shop.run("run-1")
+    shop.rows("2", "2,x,-2.00,2026-01-02", "3,y,3.50,2026-01-02", "4,d,4.00,2026-01-01")
+    result = shop.run("run-2", inputs=(str(shop.root / "data/orders-2.csv"),))
+    assert (result.rows.updated, result.rows.unchanged, result.rows.quarantined) == (1, 1, 1)
+    mails = "select mail from shop.orders order by id"
+    assert shop.see(mails) == [("a",), ("b",), ("y",), ("d",)]
+    shop.contract = CONTRACT.replace("valid_min: 0", "valid_min: -7")
+    shop.declare()
+    assert shop.run("again-1", replay=Replay()).rows.updated == 1
+    assert shop.see(mails) == [("a",), ("x",), ("y",), ("d",)]
+    assert [(p.table, p.unsealed, p.notes) for p in shop.prove()] == [
+        ("shop.orders", (), ()), ("shop.orders__quarantine", (), ()),
+    ]  # fmt: skip
+    with shop.steps() as steps:
+        assert steps.catalog.branches() == []
+
+
 def test_a_server_that_makes_no_table_in_a_group_is_refused_at_once(request, tmp_path):
     shop = opened(request, "rest", tmp_path)
     shop.rows("1", *GOOD)

@@ -15,9 +15,9 @@ FORWARD = [
 
 
 def test_every_step_is_drilled():
-    # «hold» is in test_hold.py, the queue in test_crowd.py.
+    # «hold» is in test_hold.py, the queue in test_crowd.py, «restage» in test_restage.py.
     elsewhere = {"rebase", "hold", "quarantine", "drop_branch", "enlist", "unite", "dissolve"}
-    assert {*FORWARD, *elsewhere} == set(Steps.__abstractmethods__)
+    assert {*FORWARD, *elsewhere, "restage"} == set(Steps.__abstractmethods__)
 
 
 @pytest.mark.slow

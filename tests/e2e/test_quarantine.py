@@ -76,6 +76,7 @@ def test_broken_flights_wait_are_corrected_and_fly_once(flights):
     assert f"{BROKEN} rows in nyc.flights__quarantine" in flights.wap("report", "flights").stdout
     assert flights.branches() == []
 
+    assert f"{BROKEN} rows wait in nyc.flights__quarantine" in flights.wap("status").stdout
     waiting = flights.query(f"select wap_row, {', '.join(KEY)} from nyc.flights__quarantine")
     lines = [f"{w['wap_row']},{lost[tuple(str(w[name]) for name in KEY)]}" for w in waiting]
     file = flights.write("corrected.csv", "\n".join(["wap_row,carrier", *lines]) + "\n")

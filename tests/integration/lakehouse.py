@@ -25,12 +25,13 @@ from catalog.refs import Snapshot
 from checks.report import Report
 from tests.e2e.places import Place
 from tests.servers.seaweedfs import REGION
-from wap.activities import Activities, SparkPorts
+from wap.activities import Activities
 from wap.engines.arrow import ArrowEngine
 from wap.engines.spark import SparkEngine
 from wap.model import RunRequest
 from wap.project import load_project
 from wap.query import query
+from wap.spark.ports import SparkPorts
 from wap.spark.relations import spark_relation
 from wap.spark.session import Spark
 from wap.steps import Audited, RunRef

@@ -18,7 +18,7 @@ from tests.behaviors.conftest import read_ids
 from tests.servers.postgres import Postgres
 from tests.unit.wap.engines.staging import rows_of, sorted_rows, staging, write
 from tests.unit.wap.test_guard_steps import Port
-from wap.activities import Activities, SparkPorts
+from wap.activities import Activities
 from wap.engines.arrow import ArrowEngine
 from wap.engines.spark import SparkEngine
 from wap.errors import (
@@ -34,6 +34,7 @@ from wap.settings import SparkSection
 from wap.source_sections import JdbcSource as Spec
 from wap.sources import open_source
 from wap.sources.base import Counts, Cursor, Interval, Plan, Source
+from wap.spark.ports import SparkPorts
 from wap.spark.relations import spark_relation
 from wap.spark.session import Spark
 from wap.steps import Audited, RunRef

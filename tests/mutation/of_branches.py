@@ -73,8 +73,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _rebase(
         "a snapshot that a ref moves to during the commit",
-        "(*moves.refs_are(metadata), schema_id)",
-        "(schema_id,)",
+        "requirements = (*moves.refs_are(metadata), moves.schema_is(metadata))",
+        "requirements = (moves.schema_is(metadata),)",
         f"{_RARE}::test_a_snapshot_that_a_ref_moves_to_during_the_rebase_stays[portable]",
     ),
     _staging(

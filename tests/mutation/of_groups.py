@@ -50,8 +50,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _activities(
         "a check that looks at main in place of what is published with it",
-        "group = tuple(map(TableName.parse, run.group.tables)) if run.group else ()",
-        "group: tuple[TableName, ...] = ()",
+        "return tuple(map(TableName.parse, run.group.tables)) if run.group else ()",
+        "return ()",
         "test_the_other_table_is_looked_at_as_it_would_be",
     ),
     _relations(
@@ -74,9 +74,9 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _groups(
         "a pipeline that is held, in a group",
-        'if member.pipeline.on_failure != "reject":',
+        'if member.pipeline.on_failure == "hold":',
         "if False:",
-        "test_a_pipeline_with_another_answer_to_a_failed_audit_goes_by_itself",
+        "test_a_pipeline_that_waits_for_a_person_goes_by_itself",
     ),
     _back(
         "one table of a group, taken back alone",

@@ -15,7 +15,7 @@ _history = guards_of("wap/keyed/history.py", "tests/behaviors/test_engine_histor
 GUARDS: tuple[Guard, ...] = (
     _activities(
         "rows that have met another main by key",
-        "if pinned.pipeline.write.keyed and not self._stands(run, pinned):",
+        "if meets_published(pinned) and not self._stands(run, pinned):",
         "if False:",
         "test_an_overtaken_batch_meets_the_new_main_before_it_is_published",
     ),

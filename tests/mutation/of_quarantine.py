@@ -14,6 +14,14 @@ _beside = guards_of("wap/quarantine/beside.py", _TESTS)
 _activities = guards_of("wap/activities.py", _TESTS)
 _workflow = guards_of("wap/workflow.py", "tests/workflow/test_quarantine.py")
 _verifying = guards_of("wap/verifying.py", _TESTS)
+_MODES = "tests/behaviors/test_quarantine_modes.py"
+_GROUPS = "tests/behaviors/test_quarantine_group.py"
+_rest = guards_of("wap/quarantine/rest.py", _MODES)
+_left = guards_of("wap/keyed/left.py", _MODES)
+_planned = guards_of("wap/quarantine/planned.py", _MODES)
+_engine = guards_of("wap/engines/arrow.py", _MODES)
+_together = guards_of("wap/group_workflow.py", "tests/workflow/test_group.py")
+_evidence = guards_of("wap/evidence.py", _GROUPS)
 
 GUARDS: tuple[Guard, ...] = (
     _rules(
@@ -44,8 +52,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _dividing(
         "earlier divisions left out of the limit",
-        "aside, rows = earlier + found.rows, earlier + batch.rows",
-        "aside, rows = found.rows, batch.rows",
+        "aside, rows = earlier + found.rows, divider.books.given",
+        "aside, rows = found.rows, divider.books.given",
         "test_the_limit_counts_all_divisions_of_a_run",
     ),
     _dividing(
@@ -62,13 +70,13 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _replaying(
         "a row that a replay loses",
-        "if taken.rows + remaining != rows:",
+        "if taken + remaining != rows:",
         "if False:",
         f"{_REPLAYS}::test_a_row_that_an_engine_loses_is_missed[orders-were taken and]",
     ),
     _replaying(
         "a row that is marked and not taken",
-        "if marked.rows != taken.rows or marked.rows + kept.rows != removed:",
+        "if marked.rows != taken or marked.rows + kept.rows != removed:",
         "if False:",
         f"{_REPLAYS}::test_a_row_that_an_engine_loses_is_missed[orders__quarantine-marked and]",
     ),
@@ -116,7 +124,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _activities(
         "the table without its quarantine table",
-        "return [head] if audited.beside is None else [head, self._aside(head, audited.beside)]",
+        "return [head, beside.head_beside(head, audited.beside, self._folder(run.run_id))]",
         "return [head]",
         "test_broken_rows_are_set_aside_and_the_rest_is_published",
     ),
@@ -131,6 +139,78 @@ GUARDS: tuple[Guard, ...] = (
         "if divided.refused is not None:",
         "if False:",
         "test_a_batch_that_cannot_be_divided_is_rejected",
+    ),
+    _left(
+        "a broken row that the rest meets with",
+        "FROM ({query}) AS q WHERE NOT EXISTS (SELECT 1 FROM aside WHERE {same})",
+        "FROM ({query}) AS q",
+        "test_a_broken_row_leaves_the_row_that_is_published_under_its_key",
+    ),
+    _left(
+        "rows set aside of another batch",
+        "if there != without.rows:",
+        "if False:",
+        "test_a_row_that_is_none_of_the_batch_is_missed",
+    ),
+    _rest(
+        "a row that is lost when the rest meets anew",
+        "if came + without.rows != whole:",
+        "if False:",
+        "test_a_row_that_is_lost_on_the_way_is_missed",
+    ),
+    _rest(
+        "what a divided replace had taken away",
+        "[f for f in before if f.file_path not in shown],",
+        "[],",
+        "test_replace_divides_what_it_adds_and_keeps_what_it_carries_over",
+    ),
+    _rest(
+        "what a divided replace had carried over",
+        "[f for f in head if f.file_path not in own],",
+        "[],",
+        "test_replace_divides_what_it_adds_and_keeps_what_it_carries_over",
+    ),
+    _beside(
+        "books of a batch that met by key before it was divided",
+        "    if met is None:\n        return books",
+        "    if True:\n        return books",
+        f"{_MODES}::test_the_books_close_over_all_that_may_become_of_a_row",
+    ),
+    _dividing(
+        "divisions without an end",
+        "if len(done) >= MOST:",
+        "if False:",
+        f"{_MODES}::test_broken_rows_behind_broken_rows_come_to_an_end",
+    ),
+    _engine(
+        "files of a division that a late attempt at staging clears away",
+        "not name.removeprefix(KEPT_PREFIX).startswith(AGAIN)",
+        "not name.startswith(AGAIN)",
+        "test_a_late_attempt_at_staging_deletes_nothing_of_the_division",
+    ),
+    _planned(
+        "a replay over what may be newer",
+        'if write.mode in ("merge", "history") and write.order_by is None and replay.file is None:',
+        "if False:",
+        "test_what_may_be_older_than_what_is_published_is_replayed_by_name_only",
+    ),
+    _together(
+        "rows set aside of a group that is rejected anyway",
+        "if not bad or not all(audited is not None and audited.separable for _, audited in bad):",
+        "if not bad:",
+        "test_nothing_is_set_aside_where_the_group_is_rejected_anyway[planes]",
+    ),
+    _together(
+        "a group published as it was audited before a division",
+        "            divided = await self._divided()",
+        "            await self._divided()\n            divided = False",
+        "test_broken_rows_of_members_are_set_aside_and_all_are_audited_again",
+    ),
+    _evidence(
+        "a quarantine table whose seal does not say which member it is of",
+        "if GROUP not in seal.notes and MEMBER not in seal.notes:",
+        "if GROUP not in seal.notes:",
+        "test_what_the_group_knows_not_is_set_aside_in_its_one_commit",
     ),
     _verifying(
         "a quarantine table whose report the ledger does not know",

@@ -45,7 +45,7 @@ _COMMIT = """\
         removed=replaced.files if replaced else (),
         kept=kept.files,
         same_rows=is_compaction(pinned),
-        summary={"wap.pipeline": pinned.pipeline.name, "wap.source": pinned.plan.digest},
+        summary=notes_of(pinned),
     )
     return catalog.stage(staging, change), books
 """
@@ -57,6 +57,7 @@ _PUBLISHED_ONCE_MORE = """\
             moved = {"head": rebased.head, "expected": rebased.expected}
             if await self._publish(audited.model_copy(update=moved)):
                 return self._conclude(Ending.PUBLISHED)
+            refused = None
 """
 _REGISTER = 'self._saga.undo_with("drop_branch", self._drop_branch)'
 _OPEN = "opened: Opened = await self._step(Steps.open_branch)"
@@ -237,7 +238,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _workflow(
         "a publish after a rebase without an audit",
-        "            rebased: Rebased = await self._step(Steps.rebase)\n",
+        "            refused = await self._meet_main()\n",
         _PUBLISHED_ONCE_MORE,
         "test_moved_main_is_rebased_and_audited_again",
     ),
@@ -255,7 +256,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _workflow(
         "a batch that cannot follow",
-        "raise _RedoError(rebased.redo)",
+        "raise _RedoError(moved.redo)",
         "pass",
         "test_batch_that_cannot_follow_is_planned_anew",
     ),

@@ -31,6 +31,7 @@ from tests.mutation import (
     of_provenance,
     of_publishing,
     of_quarantine,
+    of_restaging,
     of_unions,
     of_wap,
 )
@@ -56,6 +57,7 @@ GUARDS = (
     *of_groups.GUARDS,
     *of_drill.GUARDS,
     *of_quarantine.GUARDS,
+    *of_restaging.GUARDS,
 )
 
 #: A broken guard must be missed by an assertion. These say that the mutant itself is nonsense.

@@ -16,6 +16,7 @@ from wap.steps import (
     Opened,
     Rebased,
     Resolved,
+    Restaged,
     RunRef,
     Sealed,
     Staged,
@@ -209,6 +210,10 @@ class Crowd(Steps):
                 self.branches[run.run_id] = branch
         self._fault("rebase", "after")
         return Rebased(head=branch.head, expected=branch.base)
+
+    @_step
+    def restage(self, run: RunRef) -> Restaged:
+        raise NotImplementedError  # all of them append
 
     @_step
     async def enlist(self, run: RunRef, table: str, ticket: Ticket) -> None:

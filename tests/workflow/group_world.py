@@ -8,13 +8,14 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from wap.group_steps import GroupSteps, Ready
-from wap.model import CheckCounts, Rows, RunResult, SnapshotMove
+from wap.model import CheckCounts, Quarantined, Rows, RunResult, SnapshotMove
 from wap.steps import (
     Audited,
     Divided,
     Opened,
     Rebased,
     Resolved,
+    Restaged,
     RunRef,
     Sealed,
     Staged,
@@ -41,6 +42,10 @@ class GroupWorld(Steps, GroupSteps):
     published: dict[str, dict[str, int]] = field(default_factory=dict)
     bad: frozenset[str] = frozenset()
     unfit: frozenset[str] = frozenset()
+    #: rows that break a check and can be set aside, by pipeline; more than :attr:`most` cannot.
+    broken: dict[str, int] = field(default_factory=dict)
+    most: int = 3
+    aside: dict[str, int] = field(default_factory=dict)
     nothing_new: set[str] = field(default_factory=set)
     #: those that are planned anew when main has moved, and whether another run did their work.
     redone: set[str] = field(default_factory=set)
@@ -129,9 +134,11 @@ class GroupWorld(Steps, GroupSteps):
 
     @_step
     def reconcile(self, run: RunRef) -> Rows:
-        self._enter("reconcile", run.request.pipeline)
-        self._fault("after", ("reconcile", run.request.pipeline))
-        return Rows(read=5, staged=5)
+        name = run.request.pipeline
+        self._enter("reconcile", name)
+        self._fault("after", ("reconcile", name))
+        aside = self.aside.get(name, 0)
+        return Rows(read=5, staged=5 - aside, quarantined=aside)
 
     @_step
     def audit(self, run: RunRef) -> Audited:
@@ -143,7 +150,8 @@ class GroupWorld(Steps, GroupSteps):
         assert name in beside
         self.seen[name] = {other: self.branches[other][1] for other in beside if other != name}
         base, head = self.branches[name]
-        passed = name not in self.bad
+        broken = self.broken.get(name, 0)
+        passed = name not in self.bad and not broken
         self._fault("after", ("audit", name))
         return Audited(
             head=head,
@@ -152,6 +160,7 @@ class GroupWorld(Steps, GroupSteps):
             report_digest=f"{name} {head}",
             checks=CheckCounts(passed=3) if passed else CheckCounts(passed=2, failed=1),
             reason="" if passed else f"{name} has 2 nulls",
+            separable=bool(broken) and name not in self.bad,
         )
 
     @_step
@@ -177,10 +186,14 @@ class GroupWorld(Steps, GroupSteps):
         base, head = self.branches[name]
         if base != self.main[name]:
             if name in self.redone | self.done_meanwhile:
-                return Rebased(redo="it was a replace")
+                return Rebased(redo="it was a replace", restages=True)
             base, head = self.branches[name] = (self.main[name], self._new())
         self._fault("after", ("rebase", name))
         return Rebased(head=head, expected=base)
+
+    @_step
+    def restage(self, run: RunRef) -> Restaged:
+        raise AssertionError("a member that cannot follow is planned anew")
 
     @_step
     async def enlist(self, run: RunRef, table: str, ticket: Ticket) -> None:
@@ -196,7 +209,18 @@ class GroupWorld(Steps, GroupSteps):
 
     @_step
     def quarantine(self, run: RunRef, audited: Audited) -> Divided:
-        raise NotImplementedError  # nothing is set aside here
+        name = run.request.pipeline
+        self._enter("quarantine", name)
+        base, head = self.branches[name]
+        if head == audited.head:
+            if self.broken[name] > self.most:
+                return Divided(refused="too many rows")
+            self.aside[name] = self.broken.pop(name)
+            self.branches[name] = (base, self._new())
+        self._fault("after", ("quarantine", name))
+        rows = self.aside[name]
+        told = Quarantined(table=f"nyc.{name}__quarantine", rows=rows, checks=())
+        return Divided(quarantine=told, bytes=7)
 
     @_step
     def drop_branch(self, run: RunRef) -> Undone:
@@ -206,6 +230,7 @@ class GroupWorld(Steps, GroupSteps):
             move = SnapshotMove(before=1, after=self.published[run.owner][name])
             return Undone(removed="nothing", published=move)
         self.branches.pop(name, None)
+        self.aside.pop(name, None)
         self._fault("after", ("drop_branch", name))
         return Undone(removed="1 file")
 

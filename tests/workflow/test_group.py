@@ -64,6 +64,62 @@ def test_one_failed_audit_rejects_all_and_every_table_was_audited(saga):
     )  # fmt: skip
 
 
+def test_broken_rows_of_members_are_set_aside_and_all_are_audited_again(saga):
+    world = GroupWorld(broken={"planes": 2, "flights": 1})
+    result, failure = saga(world)
+    assert failure is None
+    assert result.ending is Ending.PUBLISHED
+    assert world.count("quarantine") == ["quarantine planes", "quarantine flights"]
+    assert world.count("audit") == 2 * ["audit planes", "audit weather", "audit flights"]
+    assert world.calls.count("publish_group") == 1
+    assert (result.rows.published, result.rows.quarantined) == (12, 3)
+    told = {m.pipeline: m.quarantine and m.quarantine.rows for m in result.members}
+    assert told == {"planes": 2, "weather": None, "flights": 1}
+
+
+@pytest.mark.parametrize("bad", ["planes", "weather"])
+def test_nothing_is_set_aside_where_the_group_is_rejected_anyway(saga, bad):
+    world = GroupWorld(broken={"flights": 1}, bad=frozenset({bad}))
+    result, failure = saga(world)
+    assert failure is None
+    assert result.ending is Ending.REJECTED
+    assert world.untouched
+    assert not world.count("quarantine")
+    told = {m.pipeline: m.reason for m in result.members}
+    assert told["flights"] == "flights has 2 nulls"
+
+
+def test_a_member_that_cannot_be_divided_rejects_all(saga):
+    world = GroupWorld(broken={"planes": 2, "flights": 4})
+    result, failure = saga(world)
+    assert failure is None
+    assert result.ending is Ending.REJECTED
+    assert result.reason == "nyc.flights: flights has 2 nulls; too many rows"
+    assert world.untouched
+    assert not world.aside
+    assert all(m.quarantine is None for m in result.members)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_division_of_a_member_is_tried_again(saga, when):
+    world = GroupWorld(
+        broken={"planes": 2}, faults={"quarantine": [(when, "CatalogUnavailableError", 1)]}
+    )
+    result, failure = saga(world)
+    assert failure is None
+    assert result.rows.quarantined == 2
+    assert world.count("quarantine") == 2 * ["quarantine planes"]
+
+
+def test_a_member_that_is_planned_anew_begins_without_what_was_set_aside(saga):
+    world = moved_once(GroupWorld(broken={"planes": 2}, redone={"planes"}), "planes")
+    result, failure = saga(world)
+    assert failure is None
+    assert result.ending is Ending.PUBLISHED
+    assert (result.rows.quarantined, result.rows.published) == (0, 15)
+    assert all(m.quarantine is None for m in result.members)
+
+
 def test_batch_that_does_not_fit_rejects_all_before_anything_is_staged(saga):
     world = GroupWorld(unfit=frozenset({"flights"}))
     result, _ = saga(world)

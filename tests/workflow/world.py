@@ -26,6 +26,7 @@ from wap.steps import (
     Opened,
     Rebased,
     Resolved,
+    Restaged,
     RunRef,
     Sealed,
     Staged,
@@ -63,6 +64,10 @@ class World(Steps):
     refuse_in: str | None = None
     nothing_new: bool = False
     redo_once: bool = False
+    #: the batch meets main's rows: it is staged again, and not re-attached.
+    meets: bool = False
+    #: what step ``restage`` answers first, in place of doing it.
+    restage_says: Restaged | None = None
     said: tuple[str, ...] = ()
     #: step → (when, error type, how often); when is "before" or "after" its effect.
     faults: dict[str, list[tuple[str, str, int]]] = field(default_factory=dict)
@@ -231,10 +236,24 @@ class World(Steps):
         if self.redo_once:
             self.redo_once = False
             return Rebased(redo="it was a replace")
+        if self.meets and self.branch is not None and self.branch[0] != self.main:
+            return Rebased(redo="it has met another main", restages=True)
         self.branch = (self.main, self._new())
         self._fault("rebase", "after")
         more = (*self.said, "and more") if self.said else ()
         return Rebased(head=self.branch[1], expected=self.branch[0], warnings=more)
+
+    @_step
+    def restage(self, run: RunRef) -> Restaged:
+        self._enter("restage")
+        if self.restage_says is not None:
+            said, self.restage_says = self.restage_says, None
+            return said
+        assert self.branch is not None
+        if self.branch[0] != self.main:
+            self.branch = (self.main, self._new())
+        self._fault("restage", "after")
+        return Restaged(rows=self._rows, bytes=3, warnings=self.said)
 
     @_step
     async def enlist(self, run: RunRef, table: str, ticket: Ticket) -> None:

@@ -34,6 +34,7 @@ _LABELS = {
     "publish_group": "publish together",
     "close_group": "sum up",
     "rebase": "rebase on moved main",
+    "restage": "stage again on moved main",
     "enlist": "queue for the table",
     "drop_branch": "roll back",
     "record_lineage": "record lineage",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -12,6 +12,12 @@ from rich.text import Text
 from wap.cli.app import JsonOption, ProjectOption, app, console, open_project
 from wap.cli.live import print_json, waiver_line
 from wap.errors import RunNotFoundError
+
+if TYPE_CHECKING:
+    from wap.quarantine.pending import Pending
+
+#: So many reasons why rows wait are told in a line.
+_REASONS = 3
 
 
 @app.command()
@@ -42,6 +48,8 @@ def status(
     for t in seen.tables:
         for waiver in t.waivers:
             console.print(Text(f"{t.table} {waiver_line(waiver)}", "magenta"))
+        if t.waiting is not None:
+            console.print(Text(pending_line(t.table, t.waiting), "yellow"))
     runs = grid_of("run", "ending", "published", "seconds")
     for column in runs.columns:
         column.no_wrap = True  # the run's id is copied into `wap report`: the reason gives way
@@ -52,6 +60,15 @@ def status(
         reason = Text(r.reason.partition("\n")[0], no_wrap=True, overflow="ellipsis")
         runs.add_row(r.run_id, ending, f"{r.rows.published:,}", f"{r.seconds:.1f}", reason)
     console.print(runs)
+
+
+def pending_line(table: str, waiting: Pending) -> str:
+    """How many rows of a table wait in quarantine, and why."""
+    told = [f"{r.reason}: {r.rows:,}" for r in waiting.reasons[:_REASONS]]
+    more = len(waiting.reasons) - _REASONS
+    told += [f"{more:,} more reasons"] if more > 0 else []
+    verb = "row waits" if waiting.rows == 1 else "rows wait"
+    return f"{table}: {waiting.rows:,} {verb} in {waiting.table} ({'; '.join(told)})"
 
 
 @app.command()

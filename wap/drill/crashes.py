@@ -19,7 +19,8 @@ from wap.worker import open_ports
 
 _WHENS: tuple[When, ...] = ("before", "after")
 #: The ways through a run, and the steps whose boundaries lie on each; together all steps but those
-#: of unions, which several runs must meet for, and the one that sets rows aside.
+#: of unions and of a batch staged again, for which several runs must meet, and the one that sets
+#: rows aside.
 SCENARIOS = {
     "published": (
         "resolve", "open_branch", "stage", "reconcile", "audit", "seal", "publish",

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyiceberg.expressions import BooleanExpression
 
 from catalog.base import Scan, Staging
+from catalog.batches import KEPT_PREFIX
 from catalog.s3 import UPLOADS
 from catalog.s3_objects import PART_BYTES
 from catalog.storage import (
@@ -32,7 +33,7 @@ from wap.engines.carried import kept_rows
 from wap.engines.copy import Copy
 from wap.engines.data_files import DataFiles
 from wap.engines.fitting import Fitting
-from wap.engines.met import Meeting, beside, laid_aside, meeting, streaming
+from wap.engines.met import Meeting, beside, meeting, streaming
 from wap.engines.writing import MAX_OPEN, Limits, PartitionedWriting, PlainWriting, Writing
 from wap.errors import EngineError, SourceError
 from wap.keyed.rule import Rule
@@ -124,41 +125,47 @@ class ArrowEngine(Engine):
 
     def carry(
         self, scan: Scan, drop: BooleanExpression, staging: Staging,
-        *, cancelled: Callable[[], bool],
+        *, again: str = "", cancelled: Callable[[], bool],
     ) -> Written:  # fmt: skip
         """See the port."""
         batches = kept_rows(scan, drop, staging.schema)
-        files = DataFiles.of(staging, _fresh("kept"))
+        files = DataFiles.of(staging, _fresh(_kept(again)))
         return self._stream(batches, files, lambda _: None, cancelled)
 
-    def merge(
+    def lay_aside(
         self,
         extract: Extract,
         staging: Staging,
         rule: Rule,
-        find: Find | None,
-        scratch: Path,
+        folder: Path,
         *,
         report: Callable[[Progress], None],
         cancelled: Callable[[], bool],
-    ) -> Merged:
+    ) -> Written:
         """See the port."""
-        with laid_aside(scratch) as folder:
-            aside = beside(staging, rule, folder)
-            given = self.write(extract, aside, report=report, cancelled=cancelled)
-            with meeting(
-                given.files, aside, staging, rule, find,
-                memory=self._budget, temp=folder / "spill", threads=self._threads,
-                cancelled=cancelled,
-            ) as met:  # fmt: skip
-                return self._write_met(met, staging, cancelled)
+        aside = beside(staging, rule, folder)
+        return self.write(extract, aside, report=report, cancelled=cancelled)
 
-    def _write_met(self, met: Meeting, staging: Staging, cancelled: Callable[[], bool]) -> Merged:
+    def merge(
+        self, given: Written, staging: Staging, rule: Rule, find: Find | None, temp: Path,
+        *, again: str = "", without: Scan | None = None, cancelled: Callable[[], bool],
+    ) -> Merged:  # fmt: skip
+        """See the port."""
+        with meeting(
+            given.files, staging, rule, find,
+            memory=self._budget, temp=temp, threads=self._threads, cancelled=cancelled,
+            without=without,
+        ) as met:  # fmt: skip
+            return self._write_met(met, staging, again, cancelled)
+
+    def _write_met(
+        self, met: Meeting, staging: Staging, again: str, cancelled: Callable[[], bool]
+    ) -> Merged:
         def written(query: str, kind: str) -> Written:
             return self.write_query(met.con, query, staging, _fresh(kind), cancelled=cancelled)
 
-        added = written(met.verdict.added, "batch")
-        kept = [written(met.kept(group), "kept") for group in met.groups(self._limits.file)]
+        added = written(met.verdict.added, again or "batch")
+        kept = [written(met.kept(part), _kept(again)) for part in met.groups(self._limits.file)]
         files = [file for part in kept for file in part.files]
         return Merged(added, Written(files), met.removed, met.became)
 
@@ -250,9 +257,14 @@ def _group(budget: int, threads: int) -> int:
 def _is_named(path: str, of: str) -> bool:
     """Whether :meth:`ArrowEngine.clear` is about a file of that name."""
     name = path.rsplit("/", 1)[-1]
-    return name.startswith(of) if of else not name.startswith(AGAIN)
+    return name.startswith(of) if of else not name.removeprefix(KEPT_PREFIX).startswith(AGAIN)
 
 
 def _fresh(kind: str) -> str:
     """How the names of one call's files begin; no other call's do."""
     return f"{kind}-{uuid.uuid4().hex[:8]}"
+
+
+def _kept(again: str) -> str:
+    """How the names of files begin that carry rows over."""
+    return f"{KEPT_PREFIX}{again}" if again else "kept"

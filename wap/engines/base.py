@@ -64,7 +64,8 @@ Find = Callable[[BooleanExpression], Scan]
 
 CANCELLED = "writing was cancelled"
 
-#: How the names of files begin that a step writes after the batch was staged.
+#: How the names of files begin that a step writes after the batch was staged; those of files
+#: that carry rows over have ``kept-`` before it.
 AGAIN = "again-"
 
 
@@ -133,34 +134,57 @@ class Engine(ABC):
     @abstractmethod
     def carry(
         self, scan: Scan, drop: BooleanExpression, staging: Staging,
-        *, cancelled: Callable[[], bool],
+        *, again: str = "", cancelled: Callable[[], bool],
     ) -> Written:  # fmt: skip
-        """Write the rows of ``scan`` that do *not* match ``drop`` (null does not match) anew."""
+        """Write the rows of ``scan`` that do *not* match ``drop`` (null does not match) anew.
+
+        Args:
+            again: how the names of the files begin, behind ``kept-``, when a step behind the
+                staging writes them; it begins with :data:`AGAIN`.
+        """
 
     @abstractmethod
-    def merge(
+    def lay_aside(
         self,
         extract: Extract,
         staging: Staging,
         rule: Rule,
-        find: Find | None,
-        scratch: Path,
+        folder: Path,
         *,
         report: Callable[[Progress], None],
         cancelled: Callable[[], bool],
-    ) -> Merged:
-        """Let all rows of the extract meet the published ones by key, and write what changes.
+    ) -> Written:
+        """Write all rows of the extract on this machine, where :meth:`merge` finds them.
+
+        Args:
+            extract: in the table's columns, and that of ``rule.marks``.
+            folder: on this machine.
+
+        Raises:
+            BatchRefusedError, EngineError: as :meth:`write`.
+        """
+
+    @abstractmethod
+    def merge(
+        self, given: Written, staging: Staging, rule: Rule, find: Find | None, temp: Path,
+        *, again: str = "", without: Scan | None = None, cancelled: Callable[[], bool],
+    ) -> Merged:  # fmt: skip
+        """Let a batch that lies aside meet the published rows by key, and write what changes.
 
         The cost is the batch's and that of the published files that hold one of its keys.
 
         Args:
-            extract: in the table's columns, and that of ``rule.marks``.
+            given: the batch, as :meth:`lay_aside` wrote it.
             find: of the published snapshot; None: nothing is published.
-            scratch: a folder of the run on this machine, for what does not fit into memory.
+            temp: a folder on this machine, for what does not fit into memory; made if missing.
+            again: see :meth:`carry`; the names of ``added`` begin with it.
+            without: rows of the batch that were set aside before; rows equal to one of them are
+                deduplicated.
 
         Raises:
-            BatchRefusedError: as :meth:`write`; or a key is null, there with different rows, or
-                published more than once.
+            QuarantineError: a row that was set aside is none of the batch.
+            BatchRefusedError: a key is null, there with different rows, or published more than
+                once.
             EngineError: as :meth:`write`.
             RelationError: a published file is none that we can read.
             CatalogUnavailableError: the storage of one does not answer.

@@ -25,6 +25,7 @@ from wap.errors import EngineError
 from wap.keyed.batch import Batch
 from wap.keyed.columns import history_columns
 from wap.keyed.history import versioned
+from wap.keyed.left import left
 from wap.keyed.merge import appended, merged
 from wap.keyed.names import Names
 from wap.keyed.published import Published, Verdict
@@ -38,11 +39,16 @@ _READ_ROWS = 1 << 14
 
 @dataclass(frozen=True)
 class Meeting:
-    """A batch that has met the published rows; the queries of its verdict can be run."""
+    """A batch that has met the published rows; the queries of its verdict can be run.
+
+    Attributes:
+        twins: rows that are equal to one that was set aside before.
+    """
 
     con: Any
     published: Published
     verdict: Verdict
+    twins: int = 0
 
     def groups(self, target: int) -> Iterator[list[int]]:
         """The touched files in portions of ``target`` bytes; a larger one is alone."""
@@ -59,44 +65,42 @@ class Meeting:
 
     @property
     def became(self) -> Became:
-        """What became of the batch's rows."""
-        return Became(**self.verdict.counts)
+        """What became of the batch's rows, but for those that were set aside before."""
+        became = Became(**self.verdict.counts)
+        return replace(became, deduplicated=became.deduplicated + self.twins)
 
 
 @contextmanager
-def laid_aside(scratch: Path) -> Iterator[Path]:
+def laid_aside(scratch: Path, named: str = "aside-", *, keep: bool = False) -> Iterator[Path]:
     """A folder of one attempt in the run's own, which goes with it even after a kill -9.
+
+    Args:
+        scratch: the run's.
+        named: how the folder's name begins.
+        keep: it stays, unless what is done with it fails.
 
     Raises:
         EngineError: it cannot be made.
     """
     try:
         scratch.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="aside-", dir=scratch))
+        folder = Path(tempfile.mkdtemp(prefix=named, dir=scratch))
     except OSError as exc:
         raise EngineError(f"no room for the batch: {exc}", where=str(scratch)) from exc
+    done = False
     try:
         yield folder
+        done = True
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not (keep and done):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def beside(staging: Staging, rule: Rule, folder: Path) -> Staging:
-    """Where the batch is written before it meets anything: its own columns, on this machine.
-
-    Nothing is required in it, for a row that deletes need hold no more than its key; what may not
-    be null is looked at when the batch is met.
-    """
-    own = history_columns(rule)
-    fields = [
-        f.model_copy(update={"required": False}) for f in staging.schema.fields if f.name not in own
-    ]
-    if rule.marks is not None:
-        number = staging.schema.highest_field_id + 1
-        fields.append(NestedField(number, rule.marks.column, rule.marks.kind, required=False))
+    """Where the batch is written before it meets anything: its own columns, on this machine."""
     return replace(
         staging,
-        schema=Schema(*fields),
+        schema=schema_aside(staging.schema, rule),
         spec=UNPARTITIONED_PARTITION_SPEC,
         location=f"file://{folder}",
         io=PyArrowFileIO(),
@@ -104,10 +108,23 @@ def beside(staging: Staging, rule: Rule, folder: Path) -> Staging:
     )
 
 
+def schema_aside(schema: Schema, rule: Rule) -> Schema:
+    """The columns of a batch that lies aside.
+
+    Nothing is required in it, for a row that deletes need hold no more than its key; what may not
+    be null is looked at when the batch is met.
+    """
+    own = history_columns(rule)
+    fields = [f.model_copy(update={"required": False}) for f in schema.fields if f.name not in own]
+    if rule.marks is not None:
+        number = schema.highest_field_id + 1
+        fields.append(NestedField(number, rule.marks.column, rule.marks.kind, required=False))
+    return Schema(*fields)
+
+
 @contextmanager
 def meeting(
     given: Sequence[DataFile],
-    aside: Staging,
     staging: Staging,
     rule: Rule,
     find: Find | None,
@@ -116,6 +133,7 @@ def meeting(
     temp: Path,
     threads: int,
     cancelled: Callable[[], bool],
+    without: Scan | None = None,
 ) -> Iterator[Meeting]:
     """Let a batch that lies aside meet the published rows; see :meth:`Engine.merge`."""
     where = str(staging.table)
@@ -124,11 +142,14 @@ def meeting(
     try:
         with beating(con, lambda _: refuse_cancelled(cancelled)):
             batch = Batch(con, Names(staging.schema), rule)
-            batch.load(_query(con, given, aside, staging, rule))
+            query, twins = _query(con, given, staging, rule), 0
+            if without is not None and without.files:
+                query, twins = left(con, query, without, batch.names, rule, where)
+            batch.load(query)
             published = Published.holding(batch, find, where)
             verdict = _verdict(batch, published, where)
         refuse_cancelled(cancelled)
-        yield Meeting(con, published, verdict)
+        yield Meeting(con, published, verdict, twins)
     except duckdb.InterruptException as exc:
         raise EngineError(CANCELLED) from exc
     except duckdb.Error as exc:
@@ -156,15 +177,13 @@ def _verdict(batch: Batch, published: Published, where: str) -> Verdict:
             return versioned(batch, published, where)
 
 
-def _query(
-    con: Any, given: Sequence[DataFile], aside: Staging, staging: Staging, rule: Rule
-) -> str:
+def _query(con: Any, given: Sequence[DataFile], staging: Staging, rule: Rule) -> str:
     """The batch under our names, and ``m`` where its rows may delete."""
-    scan = Scan(aside.schema, given, aside.io)
+    scan = Scan(schema_aside(staging.schema, rule), given, PyArrowFileIO())
     paths = check_readable(con, scan, str(staging.table)) if given else []
     if rule.marks is None:
         return Names(staging.schema).read(paths, scan.rows)
-    names = Names(Schema(*staging.schema.fields, aside.schema.fields[-1]))
+    names = Names(Schema(*staging.schema.fields, scan.schema.fields[-1]))
     marker = names.of(rule.marks.column)
     return f"SELECT *, {marker} AS m FROM ({names.read(paths, scan.rows)})"  # noqa: S608 - names of ours
 

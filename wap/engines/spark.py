@@ -70,25 +70,33 @@ class SparkEngine(Engine):
 
     def carry(
         self, scan: Scan, drop: BooleanExpression, staging: Staging,
-        *, cancelled: Callable[[], bool],
+        *, again: str = "", cancelled: Callable[[], bool],
     ) -> Written:  # fmt: skip
         """See the port."""
-        return self._arrow.carry(scan, drop, staging, cancelled=cancelled)
+        return self._arrow.carry(scan, drop, staging, again=again, cancelled=cancelled)
 
-    def merge(
+    def lay_aside(
         self,
         extract: Extract,
         staging: Staging,
         rule: Rule,
-        find: Find | None,
-        scratch: Path,
+        folder: Path,
         *,
         report: Callable[[Progress], None],
         cancelled: Callable[[], bool],
-    ) -> Merged:
+    ) -> Written:
+        """See the port."""
+        return self._arrow.lay_aside(
+            extract, staging, rule, folder, report=report, cancelled=cancelled
+        )
+
+    def merge(
+        self, given: Written, staging: Staging, rule: Rule, find: Find | None, temp: Path,
+        *, again: str = "", without: Scan | None = None, cancelled: Callable[[], bool],
+    ) -> Merged:  # fmt: skip
         """See the port."""
         return self._arrow.merge(
-            extract, staging, rule, find, scratch, report=report, cancelled=cancelled
+            given, staging, rule, find, temp, again=again, without=without, cancelled=cancelled
         )
 
     def write(

@@ -13,6 +13,7 @@ from datahub.specific.dataset import DatasetPatchBuilder
 
 from wap.lineage.datahub_names import Names, shown
 from wap.model import ColumnFact, RunFacts
+from wap.pipeline import QUARANTINE
 
 #: The first word of an Iceberg type's text, and what DataHub calls such a type.
 _TYPES: dict[str, type[Any]] = {
@@ -73,9 +74,40 @@ def table(names: Names, facts: RunFacts) -> Iterator[Any]:
     yield from patch.build()
 
 
-def column_lineage(names: Names, facts: RunFacts) -> list[m.FineGrainedLineageClass]:
-    """Which input column each table column comes from; a run keeps the names."""
-    upstream, downstream = names.source(facts), names.table(facts)
+def aside(names: Names, facts: RunFacts, columns: Sequence[ColumnFact]) -> Iterator[Any]:
+    """The quarantine table as this run published it, beside the table itself.
+
+    Args:
+        columns: its own.
+    """
+    urn, name = names.aside(facts), f"{facts.result.table}{QUARANTINE}"
+    aspects: list[Any] = [m.StatusClass(removed=False), _schema(urn, name, columns)]
+    yield from MetadataChangeProposalWrapper.construct_many(urn, aspects)
+    patch = DatasetPatchBuilder(urn)
+    patch.add_custom_property("wap.run", facts.run_id)
+    patch.add_custom_property("wap.pipeline", facts.result.pipeline)
+    for owner in owners(facts):
+        patch.add_owner(owner)
+    if names.source(facts) != urn:  # a replay reads it itself
+        kind = m.DatasetLineageTypeClass.COPY
+        patch.add_upstream_lineage(m.UpstreamClass(dataset=names.source(facts), type=kind))
+        for column in column_lineage(names, facts, urn, columns):
+            patch.add_fine_grained_lineage(column)
+    yield from patch.build()
+
+
+def column_lineage(
+    names: Names,
+    facts: RunFacts,
+    downstream: str | None = None,
+    columns: Sequence[ColumnFact] | None = None,
+) -> list[m.FineGrainedLineageClass]:
+    """Which input column each table column comes from; a run keeps the names.
+
+    Args:
+        downstream, columns: another table than the published one, and its columns.
+    """
+    upstream, downstream = names.source(facts), downstream or names.table(facts)
     known = {c.name for c in facts.source_columns}
     return [
         m.FineGrainedLineageClass(
@@ -85,7 +117,7 @@ def column_lineage(names: Names, facts: RunFacts) -> list[m.FineGrainedLineageCl
             downstreams=[build.make_schema_field_urn(downstream, c.name)],
             confidenceScore=1.0,
         )
-        for c in facts.columns
+        for c in (facts.columns if columns is None else columns)
         if c.name in known
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from typing_extensions import override
 
 from wap.errors import LineageUnavailableError
 from wap.lineage.base import LineageSink
-from wap.model import RunFacts
+from wap.model import ColumnFact, RunFacts
 
 #: What a file name must not hold, wherever the folder is copied to.
 _UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]')
@@ -35,18 +36,18 @@ class DataHubFileSink(LineageSink):
         self._source_platform = source_platform
 
     @override
-    def record(self, facts: RunFacts) -> str:
-        return str(self.write(facts, self.proposals(facts)))
+    def record(self, facts: RunFacts, aside: Sequence[ColumnFact] = ()) -> str:
+        return str(self.write(facts, self.proposals(facts, aside)))
 
-    def proposals(self, facts: RunFacts) -> list[Any]:
-        """The run as DataHub's change proposals."""
+    def proposals(self, facts: RunFacts, aside: Sequence[ColumnFact] = ()) -> list[Any]:
+        """The run as DataHub's change proposals; see :meth:`record`."""
         # Imported here, after DataHub was told not to report home: it takes a second.
         os.environ["DATAHUB_TELEMETRY_ENABLED"] = "false"
         from wap.lineage.datahub_metadata import metadata  # noqa: PLC0415 - see above
         from wap.lineage.datahub_names import Names  # noqa: PLC0415 - see above
 
         names = Names(self._env, self._platform_instance, self._source_platform)
-        return metadata(names, facts)
+        return metadata(names, facts, aside)
 
     def write(self, facts: RunFacts, proposals: list[Any]) -> Path:
         """Put the file in place, whole; one that is there already is replaced.

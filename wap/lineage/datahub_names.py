@@ -9,6 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 from datahub.emitter import mce_builder as build
 
 from wap.model import CheckFact, RunFacts
+from wap.pipeline import QUARANTINE
+from wap.quarantine.table import REPLAY
 
 ORCHESTRATOR = "temporal"
 JOB = "write-audit-publish"
@@ -41,8 +43,15 @@ class Names:
         """The published table, as DataHub's own Iceberg source names it."""
         return _dataset("iceberg", facts.result.table, self.platform_instance, self.env)
 
+    def aside(self, facts: RunFacts) -> str:
+        """The table that the published one's broken rows wait in."""
+        name = f"{facts.result.table}{QUARANTINE}"
+        return _dataset("iceberg", name, self.platform_instance, self.env)
+
     def source(self, facts: RunFacts) -> str:
-        """What was read."""
+        """What was read: a replay reads what waits."""
+        if facts.source_kind == REPLAY:
+            return self.aside(facts)
         platform, name = _platform_and_name(facts.source_location, self.source_platform)
         # An object store's names are global; a path means something in one project only.
         instance = self.platform_instance if platform == self.source_platform else None

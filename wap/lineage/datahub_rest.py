@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from typing_extensions import override
@@ -9,7 +10,7 @@ from typing_extensions import override
 from wap.errors import LineageError, LineageUnavailableError
 from wap.lineage.base import LineageSink
 from wap.lineage.datahub_file import DataHubFileSink
-from wap.model import RunFacts
+from wap.model import ColumnFact, RunFacts
 
 CONNECT_SECONDS = 2
 READ_SECONDS = 10
@@ -27,8 +28,8 @@ class DataHubRestSink(LineageSink):
         self._token = token
 
     @override
-    def record(self, facts: RunFacts) -> str:
-        proposals = self._files.proposals(facts)
+    def record(self, facts: RunFacts, aside: Sequence[ColumnFact] = ()) -> str:
+        proposals = self._files.proposals(facts, aside)
         file = self._files.write(facts, proposals)
         self._send(proposals, f"{file} holds the same; `datahub ingest` can send it later")
         return self._url

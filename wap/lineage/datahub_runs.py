@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import datahub.metadata.schema_classes as m
@@ -11,7 +11,8 @@ from datahub.emitter.mcp import MetadataChangeProposalWrapper
 
 from wap.lineage.datahub_datasets import column_lineage, owners
 from wap.lineage.datahub_names import JOB, ORCHESTRATOR, Names
-from wap.model import Ending, RunFacts
+from wap.model import ColumnFact, Ending, RunFacts
+from wap.quarantine.table import REPLAY
 
 #: Who DataHub shall say wrote this.
 ACTOR = "urn:li:corpuser:wap"
@@ -31,8 +32,14 @@ def platforms() -> Iterator[MetadataChangeProposalWrapper]:
         )
 
 
-def pipeline(names: Names, facts: RunFacts) -> Iterator[MetadataChangeProposalWrapper]:
-    """The pipeline and the one job it has."""
+def pipeline(
+    names: Names, facts: RunFacts, aside: Sequence[ColumnFact] = ()
+) -> Iterator[MetadataChangeProposalWrapper]:
+    """The pipeline and the one job it has.
+
+    Args:
+        aside: the columns of the quarantine table; () where there is none.
+    """
     owned: list[Any] = [m.OwnershipClass(owners=owners(facts))] if facts.owners else []
     contact = {"wap.contact": facts.contact} if facts.contact else {}
     about = {"wap.definition": facts.pipeline_digest, "wap.write_mode": facts.write_mode, **contact}
@@ -42,19 +49,29 @@ def pipeline(names: Names, facts: RunFacts) -> Iterator[MetadataChangeProposalWr
         description=f"Writes, audits and publishes {facts.result.table}.",
     )
     job = m.DataJobInfoClass(name=JOB, type="COMMAND", flowUrn=names.flow(facts))
-    edges = m.DataJobInputOutputClass(
-        inputDatasets=[names.source(facts)],
-        outputDatasets=[names.table(facts)],
-        fineGrainedLineages=column_lineage(names, facts),
-    )
     yield from MetadataChangeProposalWrapper.construct_many(names.flow(facts), [flow, *owned])
-    yield from MetadataChangeProposalWrapper.construct_many(names.job(facts), [job, edges, *owned])
+    # What a replay reads is not what the job reads.
+    edges = [] if replays(facts) else [_edges(names, facts, aside)]
+    yield from MetadataChangeProposalWrapper.construct_many(names.job(facts), [job, *edges, *owned])
+
+
+def _edges(names: Names, facts: RunFacts, aside: Sequence[ColumnFact]) -> m.DataJobInputOutputClass:
+    columns = column_lineage(names, facts)
+    if aside:
+        columns += column_lineage(names, facts, names.aside(facts), aside)
+    return m.DataJobInputOutputClass(
+        inputDatasets=[names.source(facts)],
+        outputDatasets=[names.table(facts), *([names.aside(facts)] if aside else [])],
+        fineGrainedLineages=columns,
+    )
 
 
 def run(names: Names, facts: RunFacts) -> Iterator[MetadataChangeProposalWrapper]:
     """The execution: when it started, what it read and published, how it ended."""
     started = build.make_ts_millis(facts.started_at)
     outputs = [names.table(facts)] if published(facts) else []
+    if published(facts) and sets_aside(facts):
+        outputs.append(names.aside(facts))
     aspects: list[Any] = [
         m.DataProcessInstancePropertiesClass(
             name=facts.run_id,
@@ -79,6 +96,16 @@ def run(names: Names, facts: RunFacts) -> Iterator[MetadataChangeProposalWrapper
 def published(facts: RunFacts) -> bool:
     """Whether the run changed what consumers see."""
     return facts.result.ending is Ending.PUBLISHED and not facts.result.nothing_new
+
+
+def replays(facts: RunFacts) -> bool:
+    """Whether the run read rows that wait in quarantine."""
+    return facts.source_kind == REPLAY
+
+
+def sets_aside(facts: RunFacts) -> bool:
+    """Whether the run changed the quarantine table: rows were set aside, or marked as replayed."""
+    return facts.result.quarantine is not None or replays(facts)
 
 
 def _end(facts: RunFacts, started: int, ended: int) -> m.DataProcessInstanceRunEventClass:

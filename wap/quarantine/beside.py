@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pyiceberg.schema import Schema
+
 from catalog.base import BranchCatalog, Staging
-from catalog.refs import TableName
+from catalog.refs import AuditedHead, TableName
 from checks.report import Report
 from wap.auditing import counts_of, facts_of
 from wap.compaction import is_compaction
 from wap.errors import ConfigError, QuarantineError
+from wap.evidence import member_notes
 from wap.model import ColumnFact, Quarantined, Rows, RunFacts, SetAside, SnapshotMove
 from wap.pipeline import Pipeline
 from wap.quarantine.table import NOTE, beside, quarantine_of
 from wap.runs import Books, PinnedPlan, RunFolder
+from wap.sealing import seal_head
 from wap.sources.base import Cursor
+from wap.steps import AuditedBeside
 from wap.type_texts import type_text
 from wap.writing import count_batch
 
@@ -100,7 +105,9 @@ def told(folder: RunFolder, staging: Staging) -> Quarantined | None:
     return Quarantined(table=aside, rows=rows, checks=tuple(checks.values())) if rows else None
 
 
-def divided_books(catalog: BranchCatalog, staging: Staging, books: Books) -> Books:
+def divided_books(
+    catalog: BranchCatalog, folder: RunFolder, staging: Staging, books: Books
+) -> Books:
     """The books of a batch that was divided, counted in both tables.
 
     The same however often it is done: what the source set aside is told apart from the rest.
@@ -108,6 +115,7 @@ def divided_books(catalog: BranchCatalog, staging: Staging, books: Books) -> Boo
     rest = catalog.batch(staging)
     aside = catalog.batch(catalog.staging(staging.branch, quarantine_of(staging.table)))
     malformed = books.rows.quarantined - books.beside
+    books = met_books(folder, staging, books)
     rows = {"staged": rest.rows, "quarantined": malformed + aside.rows}
     files = [*rest.files, *aside.files]
     return books.model_copy(
@@ -121,16 +129,42 @@ def divided_books(catalog: BranchCatalog, staging: Staging, books: Books) -> Boo
 
 
 def replayed_books(
-    catalog: BranchCatalog, staging: Staging, books: Books, left: Quarantined | None
+    catalog: BranchCatalog,
+    folder: RunFolder,
+    staging: Staging,
+    books: Books,
+    left: Quarantined | None = None,
 ) -> Books:
-    """The books of a replay of which some rows were left where they wait."""
-    files = catalog.batch(staging)
+    """The books of a replay.
+
+    Args:
+        left: the rows that were left where they wait; None: none were.
+    """
+    files, books = catalog.batch(staging), met_books(folder, staging, books)
     rows = {"staged": files.rows, "quarantined": left.rows if left is not None else 0}
     return books.model_copy(
         update={
             "rows": books.rows.model_copy(update=rows),
             "files": len(files.files),
             "bytes": sum(f.file_size_in_bytes for f in files.files),
+        }
+    )
+
+
+def met_books(folder: RunFolder, staging: Staging, books: Books) -> Books:
+    """The books with what became of the rows that met the published ones by key, if they did."""
+    met = folder.division(staging.notes[NOTE].split()[-1]).met
+    if met is None:
+        return books
+    by_key = met.rows.model_dump(
+        include={"staged", "unchanged", "deleted", "deduplicated", "kept", "inserted", "updated"}
+    )
+    discarded = books.rows.discarded - books.late + met.rows.discarded
+    return books.model_copy(
+        update={
+            "rows": books.rows.model_copy(update={**by_key, "discarded": discarded}),
+            "late": met.rows.discarded,
+            "removed_rows": met.removed,
         }
     )
 
@@ -148,7 +182,7 @@ def books_beside(
         return count_batch(catalog, aside, Books(rows=rows, files=0, bytes=0))
     # As many are marked as the table gets, and none is lost on the way.
     division = folder.division(aside.notes[NOTE].split()[-1])
-    taken = books.rows.staged
+    taken = books.rows.read - books.rows.quarantined
     rows = Rows(read=taken, staged=taken, kept=division.removed - taken)
     return count_batch(
         catalog, aside, Books(rows=rows, files=0, bytes=0, removed_rows=division.removed)
@@ -168,19 +202,68 @@ def facts_beside(
             "quarantine": None,
         }
     )
-    tags = plan.pipeline.tags
     return facts.with_result(result).model_copy(
         update={
-            "columns": tuple(
-                ColumnFact(
-                    name=f.name, type=type_text(f.field_type), tags=tuple(tags.get(f.name, ()))
-                )
-                for f in aside.schema.fields
-            ),
+            "columns": _facts(aside.schema, plan),
             "checks": facts_of(report),
             "report_digest": report.digest,
             "contract_digest": report.contract_digest,
         }
+    )
+
+
+def head_beside(head: AuditedHead, audited: AuditedBeside, folder: RunFolder) -> AuditedHead:
+    """The quarantine table's audited head beside that of the table; nobody can waive its audit."""
+    return AuditedHead(
+        branch=head.branch,
+        table=quarantine_of(head.table),
+        head=audited.head,
+        expected=audited.expected,
+        report=folder.report(audited.report_digest, beside=True),
+        sealed_only=head.sealed_only,
+    )
+
+
+def seal_beside(
+    catalog: BranchCatalog,
+    folder: RunFolder,
+    pinned: PinnedPlan,
+    head: AuditedHead,
+    facts: RunFacts,
+    books: Books,
+    group: str | None,
+) -> None:
+    """Put the run's seal on the quarantine table's head.
+
+    Args:
+        facts: of the run, about the table itself.
+        books: the quarantine table's own.
+        group: the name of that which the run is a member of.
+
+    Raises:
+        HeadMovedError, UnsealedError: see the port.
+    """
+    plan, aside = plan_beside(catalog, pinned), catalog.staging(head.branch, head.table)
+    report = folder.report(head.report.digest, beside=True)
+    seal_head(
+        catalog, head, aside,
+        pinned=plan, report=report, books=books, cursor=CURSOR,
+        facts=facts_beside(facts, plan, aside, report, books),
+        notes=member_notes(group) if group is not None else {},
+    )  # fmt: skip
+
+
+def columns_beside(catalog: BranchCatalog, pinned: PinnedPlan) -> tuple[ColumnFact, ...]:
+    """The quarantine table's columns, as it is published; () where there is none."""
+    published = catalog.published(quarantine_of(pinned.pipeline.table_name))
+    return _facts(published.schema, pinned) if published is not None else ()
+
+
+def _facts(schema: Schema, pinned: PinnedPlan) -> tuple[ColumnFact, ...]:
+    tags = pinned.pipeline.tags
+    return tuple(
+        ColumnFact(name=f.name, type=type_text(f.field_type), tags=tuple(tags.get(f.name, ())))
+        for f in schema.fields
     )
 
 

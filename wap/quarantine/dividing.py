@@ -3,21 +3,22 @@
 A division is done once the table's own branch holds the rest. Until then an attempt begins anew,
 and puts rows of its own in place of those that a killed one has staged in the quarantine table.
 Both changes name the divisions they hold, so that two attempts' halves are never taken for one.
+
+Where rows meet the published ones by key, the rest of the batch meets them once more: a published
+row whose place a broken row had taken is then there again.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from pyiceberg.manifest import DataFile
 
-from catalog.base import BranchCatalog, Change, Staging
-from catalog.refs import Branch
+from catalog.base import Change, Staging
 from checks.base import Relation
 from checks.contract import Contract
 from checks.report import Report
@@ -25,54 +26,35 @@ from checks.row_level import separable
 from checks.rules import Rule
 from wap import attempts
 from wap.auditing import contracts_of, named_in
-from wap.engines.base import AGAIN, Engine, Written
+from wap.engines.base import AGAIN, Written
 from wap.errors import QuarantineError
 from wap.field_map import duckdb_type, literal, quoted
+from wap.keyed.columns import history_columns
 from wap.keyed.names import Names
 from wap.model import Quarantined
-from wap.pipeline import Quarantine
 from wap.quarantine import table as columns
 from wap.quarantine.beside import plan_beside
+from wap.quarantine.divider import (
+    Divider,
+    clear,
+    clear_superseded,
+    new_token,
+    own_notes,
+    put,
+)
 from wap.quarantine.finding import FILE, PLACE, CannotDivideError, Found, find
+from wap.quarantine.rest import Carried, meet_rest
 from wap.relations import audit_relation, check_readable
-from wap.runs import Division, PinnedPlan, RunFolder
+from wap.runs import Division
 from wap.writing import shape_of
 
 #: Why a batch is not divided although each failed check could say its rows.
-NOTHING = "no row of the batch breaks a check that failed: nothing to set aside"
-
-
-@dataclass(frozen=True)
-class Divider:
-    """What dividing a run's batch needs.
-
-    Attributes:
-        audited: the head whose audit failed.
-        temp_directory, memory_limit: of the connection that finds the rows.
-    """
-
-    run_id: str
-    pinned: PinnedPlan
-    folder: RunFolder
-    audited: int
-    catalog: BranchCatalog
-    engine: Engine
-    temp_directory: Path
-    memory_limit: str
-
-    @property
-    def branch(self) -> Branch:
-        """The run's."""
-        return Branch.of_run(self.run_id)
-
-    @property
-    def prefix(self) -> str:
-        """How the names of all files begin that attempts at this division write."""
-        return f"{AGAIN}{self.audited}-"
-
-    def staging(self) -> Staging:
-        """The table on the run's branch."""
-        return self.catalog.staging(self.branch, self.pinned.pipeline.table_name)
+NOTHING = (
+    "no row of the batch breaks a check that failed: rows that are published already do, "
+    "and there is nothing to set aside"
+)
+#: So often a batch is divided: behind each broken row an older one of its key may come to light.
+MOST = 10
 
 
 def divide(divider: Divider, report: Report) -> str | None:
@@ -98,59 +80,50 @@ def divide(divider: Divider, report: Report) -> str | None:
 def _divided(divider: Divider, staging: Staging, report: Report) -> None:
     pinned, contracts = divider.pinned, contracts_of(divider.pinned)
     failed = separable(report, contracts)
+    done, token = tuple(staging.notes.get(columns.NOTE, "").split()), new_token()
+    if len(done) >= MOST:
+        raise CannotDivideError(f"rows break a check still after {MOST} divisions of the batch")
     with audit_relation(
         divider.catalog,
         staging,
         neighbours=named_in(contracts, staging.table, divider.catalog.tables()),
+        beside=named_in(contracts, staging.table, divider.group),
         masked=pinned.pipeline.masked,
         memory_limit=divider.memory_limit,
         temp_directory=divider.temp_directory,
     ) as relation:
         batch = _Batch.of(divider, staging, relation)
-        done = tuple(staging.notes.get(columns.NOTE, "").split())
         found = batch.find(failed)
-        _refuse_beyond(pinned.pipeline.quarantine_limits, batch, found, done)
-        token = new_token()
-        rest = batch.write_rest(found, f"{divider.prefix}{token}")
+        _refuse_beyond(divider, found, done)
+        keyed = pinned.pipeline.write.keyed
+        rest = None if keyed else batch.write_rest(found, f"{divider.prefix}{token}")
         aside = _stage_aside(divider, batch, found, done, token)
+    carried = Carried.of(divider.catalog, staging, batch.files)
+    if rest is None:
+        # Out of the audit's connection, whose memory it needs.
+        change, met = meet_rest(divider, staging, aside, token)
+    else:
+        untouched = [f for place, f in enumerate(batch.files) if place not in found.files]
+        change, met = Change([*untouched, *rest.files], carried.removed, carried.kept), None
     told = Quarantined(table=str(aside.table), rows=found.rows, checks=found.checks)
-    divider.folder.save_division(token, Division(told=told))
-    untouched = [f for place, f in enumerate(batch.files) if place not in found.files]
-    change = Change(
-        added=[*untouched, *rest.files],
-        summary={**own_notes(staging), columns.NOTE: " ".join((*done, token))},
-    )
-    divider.catalog.restage(staging, change)
-    # A rebase may have taken them over from where the run would have made a new table.
-    end = f"/data/{divider.run_id}"
-    for place in found.files:
-        folder, _, name = batch.files[place].file_path.rpartition("/")
-        divider.engine.clear(replace(staging, location=folder.removesuffix(end)), of=name)
+    divider.folder.save_division(token, Division(told=told, met=met))
+    summary = {**own_notes(staging), columns.NOTE: " ".join((*done, token))}
+    divider.catalog.restage(staging, replace(change, summary=summary))
+    clear_superseded(divider, staging, [*batch.files, *carried.kept], change)
 
 
-def new_token() -> str:
-    """The name of one attempt at a division."""
-    return uuid.uuid4().hex[:12]
-
-
-def own_notes(staging: Staging) -> dict[str, str]:
-    """What the batch said of itself when it was staged."""
-    return {key: staging.notes[key] for key in ("wap.pipeline", "wap.source")}
-
-
-def _refuse_beyond(
-    limits: Quarantine | None, batch: _Batch, found: Found, done: Sequence[str]
-) -> None:
+def _refuse_beyond(divider: Divider, found: Found, done: Sequence[str]) -> None:
     """Refuse to set aside more than the pipeline allows, earlier divisions of the run included."""
+    limits = divider.pinned.pipeline.quarantine_limits
     if not found.rows:
         raise CannotDivideError(NOTHING)
-    if found.rows == batch.rows:
-        # Of no row nothing can be measured, so nothing would be left that passes.
-        raise CannotDivideError("every row of the batch breaks a check")
     if limits is None:
         raise CannotDivideError("the pipeline sets no rows aside")
-    earlier = sum(batch.divider.folder.division(token).told.rows for token in done)
-    aside, rows = earlier + found.rows, earlier + batch.rows
+    earlier = sum(divider.folder.division(token).told.rows for token in done)
+    aside, rows = earlier + found.rows, divider.books.given
+    if aside == rows:
+        # Of no row nothing can be measured, so nothing would be left that passes.
+        raise CannotDivideError("every row of the batch breaks a check")
     share = aside * 100 / rows
     if limits.max_rows is not None and aside > limits.max_rows:
         most = f"at most {limits.max_rows:,} are set aside"
@@ -177,10 +150,6 @@ class _Batch:
         scan = divider.catalog.batch(staging)
         paths = check_readable(relation.connection, scan, str(staging.table)) if scan.files else []
         return cls(divider, staging, relation, list(scan.files), paths)
-
-    @property
-    def rows(self) -> int:
-        return sum(f.record_count for f in self.files)
 
     @property
     def names(self) -> Names:
@@ -228,7 +197,8 @@ class _Batch:
         Args:
             told: SQL of our own columns, by name; null for those it lacks.
         """
-        known = {f.name for f in self.staging.schema.fields}
+        written_by_us = history_columns(self.divider.pinned.pipeline.write)
+        known = {f.name for f in self.staging.schema.fields} - set(written_by_us)
         selected = []
         for field in aside.schema.fields:
             own = told.get(field.name) if field.name in columns.OWN else None
@@ -271,11 +241,6 @@ def _stage_aside(
     return put(divider.catalog, aside, change)
 
 
-def put(catalog: BranchCatalog, staging: Staging, change: Change) -> Staging:
-    """Stage a change, in place of one that is there."""
-    return (catalog.restage if staging.staged else catalog.stage)(staging, change)
-
-
 def _told(run_id: str, earlier: int, at: datetime) -> dict[str, str]:
     """What the quarantine table tells of a row that was found, as SQL."""
     return {
@@ -290,20 +255,3 @@ def _told(run_id: str, earlier: int, at: datetime) -> dict[str, str]:
 def _division_of(file: DataFile) -> str:
     """The division that wrote a file, by its name: ``again-<head>-<division>-<number>.parquet``."""
     return PurePosixPath(file.file_path).name.removeprefix(AGAIN).split("-")[1]
-
-
-def clear(divider: Divider, *more: str) -> None:
-    """Delete what the division left behind: superseded files, and those of killed attempts.
-
-    Args:
-        more: how the names of files begin that it has superseded.
-    """
-    staging = divider.staging()
-    aside = divider.catalog.staging(
-        divider.branch, columns.quarantine_of(divider.pinned.pipeline.table_name)
-    )
-    for one in (staging, aside):
-        committed = divider.catalog.scan(one.table, one.head, one.branch).files
-        keep = {f.file_path for f in committed}
-        for of in (divider.prefix, *more, ""):
-            divider.engine.clear(one, keep=keep, of=of)

@@ -1,151 +1,60 @@
 """A replay: rows that wait in quarantine are staged in their table, and marked where they waited.
 
 Both tables are staged on one branch and published in one commit, so a row is replayed once. What
-still breaks a check is left where it is.
+still breaks a check is left where it is. Where rows meet the published ones by key, these do, too.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
-from catalog.base import BranchCatalog, Change, Published, Staging
-from catalog.errors import TableNotFoundError
-from catalog.refs import TableName
+from catalog.base import Change, Staging
 from checks.report import Report
 from checks.row_level import separable
-from wap import attempts, evidence
+from wap import attempts
 from wap.auditing import contracts_of, named_in
-from wap.declared import Declared
 from wap.engines.base import Written
 from wap.engines.met import laid_aside
-from wap.errors import ConfigError, EngineError, QuarantineError
+from wap.errors import BatchRefusedError, EngineError, QuarantineError
 from wap.field_map import literal, quoted
-from wap.model import Quarantined, Replay, Rows
-from wap.project import Project
+from wap.keyed.columns import history_columns
+from wap.model import Quarantined, Rows
 from wap.quarantine import table as columns
-from wap.quarantine.beside import plan_beside
-from wap.quarantine.corrections import Corrections
-from wap.quarantine.dividing import NOTHING, Divider, clear, new_token, own_notes, put
+from wap.quarantine.beside import met_books, plan_beside
+from wap.quarantine.divider import Divider, clear, new_token, own_notes, put
+from wap.quarantine.dividing import NOTHING
 from wap.quarantine.finding import FILE, PLACE, CannotDivideError, Found, find
-from wap.quarantine.waiting import Choice, Waiting
+from wap.quarantine.planned import choice_of, corrections_of
+from wap.quarantine.queried import Queried
+from wap.quarantine.rest import came_of, meet_rows, met_of
+from wap.quarantine.waiting import Waiting
 from wap.relations import audit_relation, connect
 from wap.remote_files import failure_of
-from wap.runs import Books, Division, PinnedPlan
-from wap.sources.base import Plan
+from wap.runs import Books, Division, Met
 from wap.types import to_arrow
-from wap.writing import shape_of
-
-# --- plan ---------------------------------------------------------------------------------------
-
-
-def plan_replay(
-    project: Project, catalog: BranchCatalog, said: Declared, replay: Replay
-) -> PinnedPlan:
-    """Plan a replay of what waits now.
-
-    Raises:
-        ConfigError: nobody has set rows of this table aside; or the request does not fit.
-        TableNotFoundError: the table is not published.
-    """
-    aside = columns.quarantine_of(said.table)
-    published, waits = catalog.published(said.table), catalog.published(aside)
-    since = evidence.cursor(catalog, said.table)
-    if published is None or since is None:
-        raise TableNotFoundError("no such published table", where=str(said.table))
-    if waits is None:
-        raise ConfigError(
-            "no row of this table was ever set aside",
-            where=str(said.table),
-            hint="rows are, by runs of a pipeline with on_failure: quarantine",
-        )
-    _check_columns(replay, waits)
-    names = tuple(f.name for f in published.schema.fields)
-    corrections = Corrections.planned(replay.file, names) if replay.file else None
-    choice = Choice(waits.snapshot.id, replay.run, replay.where)
-    con = connect(temp_directory=project.state / "tmp", memory_limit=project.audit.memory)
-    try:
-        rows = Waiting.of(con, catalog, aside, choice, published.schema).count()
-    finally:
-        con.close()
-    return PinnedPlan(
-        started_at=datetime.now(UTC),
-        pipeline=said.pipeline,
-        contracts=said.contracts,
-        version=said.version,
-        plan=_plan(aside, choice, corrections, rows),
-        since=since,
-        before=published.snapshot.id,
-        wanted_schema=published.schema.model_dump_json(),
-        columns=names,
-    )
-
-
-def _check_columns(replay: Replay, waits: Published) -> None:
-    known = {f.name for f in waits.schema.fields}
-    for column, _ in replay.where:
-        if column not in known:
-            hint = f"there are: {', '.join(sorted(known))}"
-            raise ConfigError(f"no column {column!r}", where="--where", hint=hint)
-
-
-def _plan(aside: TableName, choice: Choice, corrections: Corrections | None, rows: int) -> Plan:
-    work: dict[str, Any] = {
-        "snapshot": choice.snapshot,
-        "run": choice.run,
-        "where": [list(pair) for pair in choice.where],
-        "corrections": None
-        if corrections is None
-        else [corrections.path, corrections.digest, list(corrections.columns)],
-    }
-    told = json.dumps([columns.REPLAY, str(aside), work], sort_keys=True)
-    return Plan(
-        kind=columns.REPLAY,
-        work=work,
-        digest=hashlib.sha256(told.encode()).hexdigest(),
-        empty=not rows,
-        summary=f"{rows:,} rows of {aside}"
-        if corrections is None
-        else f"corrected rows of {aside}",
-    )
-
-
-def _choice(plan: Plan) -> Choice:
-    work: Any = plan.work
-    where = tuple((str(column), str(value)) for column, value in work["where"])
-    return Choice(int(work["snapshot"]), work["run"], where)
-
-
-def _corrections(plan: Plan) -> Corrections | None:
-    told: Any = plan.work["corrections"]
-    return None if told is None else Corrections(told[0], told[1], tuple(told[2]))
-
+from wap.writing import rule_on, shape_of
 
 # --- stage --------------------------------------------------------------------------------------
 
 
-def stage_replay(divider: Divider, number: int) -> tuple[Staging, Books]:
+def stage_replay(divider: Divider) -> tuple[Staging, Books]:
     """Stage the rows that wait, and mark them; after a crash behind that, only say what was done.
 
     Args:
         divider: its ``audited`` is main's head, as the branch was opened.
-        number: the round.
 
     Raises:
         BatchRefusedError: a corrected row is none that waits, or has a value that does not fit.
         SourceError, EngineError, CatalogError: see the ports.
     """
     staging = divider.staging()
-    if staging.staged:
-        books = divider.folder.books(number)
-    else:
+    if not staging.staged:
         con = connect(temp_directory=divider.temp_directory, memory_limit=divider.memory_limit)
         try:
             with _waiting(divider, staging, con) as waiting, _translated(con, staging):
@@ -153,25 +62,28 @@ def stage_replay(divider: Divider, number: int) -> tuple[Staging, Books]:
                 rows = waiting.count()
                 # Before the commit: an attempt that dies behind it must still find its books.
                 books = Books(rows=Rows(read=rows, staged=rows), files=0, bytes=0)
-                divider.folder.save_books(number, books)
+                divider.folder.save_books(divider.number, books)
                 _replayed(divider, staging, waiting, rows, None)
         finally:
             con.close()
     clear(divider)
-    return divider.staging(), books
+    staging = divider.staging()
+    books = met_books(divider.folder, staging, divider.books)
+    divider.folder.save_books(divider.number, books)
+    return staging, books
 
 
 @contextmanager
 def _waiting(divider: Divider, staging: Staging, con: Any) -> Iterator[Waiting]:
     plan = divider.pinned.plan
-    corrections, aside = _corrections(plan), columns.quarantine_of(staging.table)
+    corrections, aside = corrections_of(plan), columns.quarantine_of(staging.table)
     with laid_aside(divider.folder.scratch) as folder:
         corrected = None
         if corrections is not None:
             schema = to_arrow(staging.schema)
             path = corrections.laid_aside(schema, folder, attempts.cancelled)
             corrected = (path, frozenset(corrections.columns))
-        yield Waiting.of(con, divider.catalog, aside, _choice(plan), staging.schema, corrected)
+        yield Waiting.of(con, divider.catalog, aside, choice_of(plan), staging.schema, corrected)
 
 
 @contextmanager
@@ -202,6 +114,8 @@ def divide_replay(divider: Divider, report: Report) -> str | None:
             _divided(divider, staging, report)
         except CannotDivideError as exc:
             return str(exc)
+        except BatchRefusedError as exc:
+            return f"without the rows that still break a check: {exc.what}"
     clear(divider, replace(divider, audited=staging.expected or 0).prefix)
     return None
 
@@ -247,16 +161,17 @@ def _replayed(
         f"CREATE TEMP TABLE wap_taken AS SELECT c.{FILE} AS f, c.{PLACE} AS r "  # noqa: S608 - names of ours
         f"FROM ({chosen}) AS c{left}"
     )
-    names = ", ".join(f"c.{quoted(f.name)}" for f in waiting.table.fields)
-    taken = _write(
-        divider, con, staging, f"{divider.prefix}{token}",
+    own = history_columns(divider.pinned.pipeline.write)
+    names = ", ".join(f"c.{quoted(f.name)}" for f in waiting.table.fields if f.name not in own)
+    change, met, taken = _taken(
+        divider, con, staging, token,
         f"SELECT {names} FROM ({chosen}) AS c "  # noqa: S608 - quoted names
         f"SEMI JOIN wap_taken AS w ON c.{FILE} = w.f AND c.{PLACE} = w.r",
     )  # fmt: skip
     remaining = found.rows if found is not None else 0
-    if taken.rows + remaining != rows:
+    if taken + remaining != rows:
         raise QuarantineError(
-            f"{rows:,} rows wait, {taken.rows:,} were taken and {remaining:,} left",
+            f"{rows:,} rows wait, {taken:,} were taken and {remaining:,} left",
             where=str(staging.table),
         )
     told = Quarantined(
@@ -265,13 +180,35 @@ def _replayed(
         checks=found.checks if found is not None else (),
     )
     note = f"{staging.notes.get(columns.NOTE, '')} {token}".strip()
-    _mark(divider, waiting, taken, told, note)
+    _mark(divider, waiting, taken, Division(told=told, met=met), note)
     said = {"wap.pipeline": divider.pinned.pipeline.name, "wap.source": divider.pinned.plan.digest}
     notes = own_notes(staging) if staging.staged else said
-    put(divider.catalog, staging, Change(taken.files, summary={**notes, columns.NOTE: note}))
+    put(divider.catalog, staging, replace(change, summary={**notes, columns.NOTE: note}))
 
 
-def _mark(divider: Divider, waiting: Waiting, taken: Written, told: Quarantined, note: str) -> None:
+def _taken(
+    divider: Divider, con: Any, staging: Staging, token: str, query: str
+) -> tuple[Change, Met | None, int]:
+    """Write a query's rows, or let them meet the published ones; how many they are."""
+    write, prefix = divider.pinned.pipeline.write, f"{divider.prefix}{token}"
+    if not write.keyed:
+        written = _write(divider, con, staging, prefix, query)
+        return Change(written.files), None, written.rows
+    full, own = to_arrow(staging.schema), history_columns(write)
+    rows = Queried(con, query, pa.schema([f for f in full if f.name not in own]))
+    rule = rule_on(divider.pinned, divider.catalog, staging.expected)
+    # No row that waits deletes: what deletes has no values that could break a check.
+    rule = replace(rule, marks=None)
+    with laid_aside(divider.folder.scratch, "replay-") as place:
+        given = divider.engine.lay_aside(
+            rows, staging, rule, place, report=lambda _: None, cancelled=attempts.cancelled
+        )
+        merged = meet_rows(divider, given, rule, staging, token)
+    met = met_of(merged)
+    return Change(merged.added.files, merged.removed, merged.kept.files), met, came_of(met)
+
+
+def _mark(divider: Divider, waiting: Waiting, taken: int, division: Division, note: str) -> None:
     """Write the files that hold a row that was taken anew: it says where it went, others stay."""
     con, token = waiting.con, note.rsplit(maxsplit=1)[-1]
     plan = plan_beside(divider.catalog, divider.pinned)
@@ -294,14 +231,14 @@ def _mark(divider: Divider, waiting: Waiting, taken: Written, told: Quarantined,
     )  # fmt: skip
     gone = [waiting.files[i] for i in touched]
     removed = sum(f.record_count for f in gone)
-    if marked.rows != taken.rows or marked.rows + kept.rows != removed:
+    if marked.rows != taken or marked.rows + kept.rows != removed:
         raise QuarantineError(
-            f"{taken.rows:,} rows were taken, {marked.rows:,} marked and {kept.rows:,} kept "
+            f"{taken:,} rows were taken, {marked.rows:,} marked and {kept.rows:,} kept "
             f"of {removed:,}",
             where=str(aside.table),
         )
-    division = Division(told=told, removed=removed, kept=kept.rows)
-    divider.folder.save_division(token, division)
+    counts = {"removed": removed, "kept": kept.rows}
+    divider.folder.save_division(token, division.model_copy(update=counts))
     notes = {"wap.pipeline": plan.pipeline.name, "wap.source": plan.plan.digest}
     change = Change(
         added=marked.files,

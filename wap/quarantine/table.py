@@ -131,6 +131,8 @@ def beside(pinned: PinnedPlan, published: Schema | None) -> PinnedPlan:
     return pinned.model_copy(
         update={
             "pipeline": pipeline,
+            # What is set aside is little, and the worker that divides it looks at it.
+            "engine": "arrow",
             "contracts": (contract_of(table),),
             "wanted_schema": schema.model_dump_json(),
             "columns": tuple(f.name for f in schema.fields),

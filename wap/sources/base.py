@@ -237,3 +237,16 @@ class Source(ABC):
     @abstractmethod
     def done(self, since: Cursor | None, plan: Plan) -> bool:
         """Whether any of the plan's work is in ``since`` already (another run was faster)."""
+
+    @abstractmethod
+    def outdated(self, since: Cursor | None, now: Cursor | None, plan: Plan) -> bool:
+        """Whether others may have published what is newer than the rows the plan has read.
+
+        Such rows must not take the place of theirs: they are read again. What :meth:`done` tells
+        need not be told here.
+
+        Args:
+            since: the published cursor that the plan was made against.
+            now: the published one.
+            plan: its rows were read when it was made, and would be read again now.
+        """

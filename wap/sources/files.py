@@ -141,6 +141,11 @@ class FilesSource(Source):
         """See the port."""
         return Loaded.of(since).has_any(plan)
 
+    def outdated(self, since: Cursor | None, now: Cursor | None, plan: Plan) -> bool:
+        """See the port: a file in another version, or, of all there is, any other state of it."""
+        given = bool(self.paths)
+        return Loaded.of(now).is_newer(Loaded.of(since), plan, given=given)
+
     def _list(self) -> list[InputFile]:
         return list_inputs(self.root, self.paths or self.spec.paths, from_user=bool(self.paths))
 

@@ -97,6 +97,23 @@ class Loaded:
             return bool(planned) and set(self.files.values()) == set(planned)
         return any(self.files.get(path) == (path, size, v) for path, size, v in planned)
 
+    def is_newer(self, before: Loaded, plan: Plan, *, given: bool) -> bool:
+        """Whether what was loaded since ``before`` may hold a newer state of a plan's input.
+
+        Args:
+            given: the plan's files were named by whoever started the run.
+        """
+        if plan.interval is not None:
+            since = set(self.intervals) - set(before.intervals)
+            over = any(i.overlaps(plan.interval) for i in since)
+            return over or self.files != before.files
+        if plan.work.get("everything") and not given:
+            return self != before
+        return any(
+            self.files.get(key[0], key) not in (key, before.files.get(key[0]))
+            for key in keys_of(plan)
+        )
+
     def advanced(self, plan: Plan) -> Loaded:
         """What is loaded once the plan is published."""
         if plan.interval is not None:

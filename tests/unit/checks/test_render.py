@@ -13,7 +13,7 @@ import pytest
 
 from checks.errors import ReportError
 from checks.masking import MASK
-from checks.render import Seen, Story, Waived, read_report, render_text, write_report
+from checks.render import Aside, Seen, Story, Waived, read_report, render_text, write_report
 from checks.report import CheckResult, ContractRef, Outcome, Report
 
 FACES = ("report.json", "report.html", "report.md", "junit.xml")
@@ -256,6 +256,22 @@ def test_junit_is_xml_that_counts_right(tmp_path, build, make_result, now):
     suite = ET.parse(tmp_path / "junit.xml").getroot()[0]  # noqa: S314 - our own file
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("5", "1", "2")
     assert len(suite.findall("testcase")) == 5
+
+
+def test_junit_tells_what_was_set_aside_and_by_which_checks(tmp_path, build, now):
+    checks = (("No <order> is free", 2), ("Somebody ordered it", 1))
+    aside = Aside(table="sales.orders__quarantine", rows=2, checks=checks)
+    write_report(tmp_path, build(), story(now, aside=aside))
+    suite = ET.parse(tmp_path / "junit.xml").getroot()[0]  # noqa: S314 - our own file
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "0")
+    cases = suite.findall("testcase[@classname='sales.orders__quarantine']")
+    assert [(c.get("name"), c.findtext("system-out")) for c in cases] == [
+        ("set aside: No <order> is free", "warning: 2 rows that broke it were set aside"),
+        ("set aside: Somebody ordered it", "warning: 1 row that broke it was set aside"),
+    ]
+    told = suite.find("properties/property[@name='quarantine']")
+    assert told is not None
+    assert told.get("value") == "2 rows in sales.orders__quarantine"
 
 
 def test_a_run_without_an_audit_is_no_green_junit(tmp_path, now):

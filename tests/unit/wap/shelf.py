@@ -132,5 +132,5 @@ class Shelf(BranchCatalog):
     open_branch = stage = restage = seal = publish = rebase = drop = roll_back = made_of = (
         _read_only
     )
-    covered = _read_only
+    covered = restage_on = _read_only
     expire = sweep = _read_only

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,20 @@ from wap.model import (
     ColumnFact,
     Ending,
     InputFact,
+    Quarantined,
     Rows,
     RunFacts,
     RunResult,
+    SetAside,
     SnapshotMove,
     StepFacts,
 )
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TABLE = "urn:li:dataset:(urn:li:dataPlatform:iceberg,lake.nyc.flights,PROD)"
+ASIDE = "urn:li:dataset:(urn:li:dataPlatform:iceberg,lake.nyc.flights__quarantine,PROD)"
+#: Of the quarantine table.
+WAITING = (ColumnFact(name="wap_row", type="string"), ColumnFact(name="tailnum", type="string"))
 SOURCE = "urn:li:dataset:(urn:li:dataPlatform:file,lake.data/flights-*.csv,PROD)"
 
 
@@ -87,9 +92,11 @@ def facts(ending: Ending = Ending.PUBLISHED, **changes: Any) -> RunFacts:
     return RunFacts(result=result, **{**known, **changes})
 
 
-def record(folder: Path, told: RunFacts, **options: Any) -> list[dict[str, Any]]:
+def record(
+    folder: Path, told: RunFacts, aside: Sequence[ColumnFact] = (), **options: Any
+) -> list[dict[str, Any]]:
     sink = DataHubFileSink(folder, platform_instance="lake", **options)
-    found: list[dict[str, Any]] = json.loads(Path(sink.record(told)).read_text())
+    found: list[dict[str, Any]] = json.loads(Path(sink.record(told, aside)).read_text())
     return found
 
 
@@ -190,6 +197,55 @@ def test_columns_come_from_the_columns_of_the_same_name(tmp_path):
     assert [(f["upstreams"], f["downstreams"]) for f in job["fineGrainedLineages"]] == [
         ([f"urn:li:schemaField:({SOURCE},tailnum)"], [f"urn:li:schemaField:({TABLE},tailnum)"])
     ]
+
+
+def set_aside(told: RunFacts) -> RunFacts:
+    checks = (SetAside(name="c.yml:a", title="tailnum is never missing", rows=1),)
+    aside = Quarantined(table="nyc.flights__quarantine", rows=1, checks=checks)
+    return told.with_result(told.result.model_copy(update={"quarantine": aside}))
+
+
+def test_the_quarantine_table_is_a_second_output_with_columns_and_run(tmp_path):
+    records = record(tmp_path, set_aside(facts()), WAITING)
+    table = aspects(records, ASIDE)
+    assert [f["fieldPath"] for f in table["schemaMetadata"]["fields"]] == ["wap_row", "tailnum"]
+    paths = {o["path"]: o["value"] for o in table["datasetProperties"]}
+    assert paths["/customProperties/wap.run"] == "flights-1"
+    assert SOURCE in json.dumps(table["upstreamLineage"])
+    job = of_type(records, "dataJob", "dataJobInputOutput")[0]
+    assert job["outputDatasets"] == [TABLE, ASIDE]
+    assert [f["downstreams"] for f in job["fineGrainedLineages"]] == [
+        [f"urn:li:schemaField:({TABLE},tailnum)"], [f"urn:li:schemaField:({ASIDE},tailnum)"],
+    ]  # fmt: skip
+    (run,) = of_type(records, "dataProcessInstance", "dataProcessInstanceOutput")
+    assert run["outputs"] == [TABLE, ASIDE]
+
+
+def test_a_run_that_sets_nothing_aside_writes_no_quarantine_table(tmp_path):
+    records = record(tmp_path, facts(), WAITING)
+    assert aspects(records, ASIDE) == {}
+    # The job may write it; this run did not.
+    job = of_type(records, "dataJob", "dataJobInputOutput")[0]
+    assert job["outputDatasets"] == [TABLE, ASIDE]
+    (run,) = of_type(records, "dataProcessInstance", "dataProcessInstanceOutput")
+    assert run["outputs"] == [TABLE]
+
+
+def test_a_replay_reads_the_quarantine_table_and_the_job_keeps_its_source(tmp_path):
+    told = facts(source_kind="replay", source_columns=())
+    records = record(tmp_path, told, WAITING)
+    (run,) = of_type(records, "dataProcessInstance", "dataProcessInstanceInput")
+    assert run["inputs"] == [ASIDE]
+    (run,) = of_type(records, "dataProcessInstance", "dataProcessInstanceOutput")
+    assert run["outputs"] == [TABLE, ASIDE]
+    assert not of_type(records, "dataJob", "dataJobInputOutput")
+    assert "upstreamLineage" not in aspects(records, ASIDE)
+
+
+@pytest.mark.parametrize("kind", ["files", "replay"])
+def test_datahubs_own_check_takes_what_was_set_aside(tmp_path, kind):
+    told = set_aside(facts(source_kind=kind))
+    assert "all valid" in check_mce_file(DataHubFileSink(tmp_path).record(told, WAITING))
 
 
 def test_owners_are_groups_and_people(tmp_path):

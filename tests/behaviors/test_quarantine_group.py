@@ -1,0 +1,128 @@
+"""Rows of a group's member are set aside: published in the group's one commit, or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from catalog.refs import TableName
+from tests.unit.wap.test_group_steps import FILES, TABLES, Both
+from wap import evidence
+from wap.group_steps import Ready
+from wap.model import Ending, RunResult
+from wap.project import load_project
+from wap.query import query
+from wap.rolling_back import group_targets, roll_back, rollback_target
+from wap.steps import Audited
+from wap.verifying import Records, verify
+from wap.worker import open_activities
+
+ASIDE = TableName.parse("shop.orders__quarantine")
+
+
+@dataclass
+class Divided(Both):
+    """The same, where rows are set aside as the saga does it: then all are audited again."""
+
+    def settled(self) -> list[Ready]:
+        for _ in range(5):
+            audits = {name: self.audit(name) for name in TABLES}
+            bad = {name: audited for name, audited in audits.items() if not audited.passed}
+            if not bad:
+                return [self._sealed(name, audited) for name, audited in audits.items()]
+            for name, audited in bad.items():
+                assert audited.separable, audited.reason
+                assert self.steps.quarantine(self.member(name), audited).refused is None
+        raise AssertionError("they never passed")
+
+    def _sealed(self, name: str, audited: Audited) -> Ready:
+        self.steps.seal(self.member(name), audited)
+        return Ready(run=self.member(name), audited=audited)
+
+    def see(self, sql: str) -> list[tuple[object, ...]]:
+        found = query(self.steps.catalog, sql, temp_directory=self.steps.temp_directory)
+        return [tuple(row.values()) for row in found.to_pylist()]
+
+
+@pytest.fixture
+def both(tmp_path):
+    more = "on_failure: quarantine\nquarantine: {max_percent: 60}\n"
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + (more if name == "pipelines/orders.yml" else ""))
+    with open_activities(load_project(tmp_path, {})) as steps:
+        made = Divided(steps)
+        made.deliver(1, "ann bob", "1,ann 2,bob 3,dan")
+        yield made
+
+
+def test_what_the_group_knows_not_is_set_aside_in_its_one_commit(both):
+    both.stage()
+    ready = both.settled()
+    moves = both.steps.publish_group(both.run, ready)
+    assert both.steps.publish_group(both.run, ready) == moves
+    catalog = both.steps.catalog
+    assert [move.after for move in moves] == [
+        catalog.published(table).snapshot.id for table in TABLES.values()
+    ]
+    assert both.rows() == {"names": 2, "orders": 2}
+    assert both.see("select id, wap_run from shop.orders__quarantine") == [(3, "both-1.orders")]
+    assert catalog.branches() == []
+    for name, move in zip(TABLES, moves, strict=True):
+        run = both.member(name)
+        both.steps.close(
+            run,
+            RunResult(
+                run_id=run.run_id, pipeline=name, table=str(TABLES[name]),
+                ending=Ending.PUBLISHED, snapshot=move,
+            ),
+        )  # fmt: skip
+    proofs = verify(catalog, Records(both.steps.ledger, both.steps.project.reports))
+    assert [(p.table, p.unsealed, p.notes) for p in proofs] == [
+        (table, (), ()) for table in ("shop.names", "shop.orders", "shop.orders__quarantine")
+    ]
+    ((_, seal),) = evidence.seals(catalog, ASIDE)
+    assert evidence.run_of(seal) == "both-1.orders"
+
+
+def test_the_way_back_of_the_group_leaves_what_was_set_aside(both):
+    both.stage()
+    both.steps.publish_group(both.run, both.settled())
+    both.deliver(2, "cyd", "4,cyd 5,eve")
+    later = Divided(both.steps, "both-2")
+    later.stage()
+    later.steps.publish_group(later.run, later.settled())
+    catalog = both.steps.catalog
+    assert [t.table for t in group_targets(catalog, "both-2")] == list(TABLES.values())
+    roll_back(catalog, group_targets(catalog, "both-2"))
+    assert both.rows() == {"names": 2, "orders": 2}
+    assert both.see("select id from shop.orders__quarantine order by 1") == [(3,), (5,)]
+    assert rollback_target(catalog, str(ASIDE), None).run_id == "both-1.orders"
+
+
+def test_when_main_of_another_member_moves_both_tables_of_this_one_stand(both):
+    both.stage()
+    both.steps.publish_group(both.run, both.settled())
+    both.deliver(2, "cyd", "4,cyd 5,eve")
+    later = Divided(both.steps, "both-2")
+    later.stage()
+    later.settled()
+    both.alone_with("names", "names-9", "data/more.csv", "name\neve\n")
+    for name in TABLES:
+        assert later.steps.rebase(later.member(name)).redo is None
+    later.steps.publish_group(later.run, later.settled())
+    assert both.rows() == {"names": 4, "orders": 3}
+    assert both.see("select id from shop.orders__quarantine order by 1") == [(3,), (5,)]
+    assert both.steps.catalog.branches() == []
+
+
+def test_a_group_that_is_undone_leaves_none_of_the_tables(both):
+    both.stage()
+    both.settled()
+    for name in TABLES:
+        assert both.steps.drop_branch(both.member(name)).published is None
+    catalog = both.steps.catalog
+    assert (catalog.tables(), catalog.branches()) == ([], [])
+    warehouse = both.steps.project.root / "warehouse"
+    assert not [p for p in warehouse.rglob("*.parquet") if p.is_file()]
