@@ -108,22 +108,26 @@ class Postgres:
         self.server.start()
 
     def stop(self) -> None:
-        """Stop it fast: open connections are cut."""
-        self.server.kill()
+        """Stop it at once, as a crash would: when this returns, no connection is served any more."""
+        self._shut("immediate")
 
     def close(self) -> None:
         """Stop it with all written down, so that the next start finds nothing to recover."""
+        self._shut("fast")
+
+    def _shut(self, mode: str) -> None:
+        # Killed alone, the postmaster would leave its backends to notice that in their own time.
         if self.server.process is not None:
             subprocess.run(
-                [*self._as_user, str(_bin() / "pg_ctl"), "-D", str(self._data), "-m", "fast",
+                [*self._as_user, str(_bin() / "pg_ctl"), "-D", str(self._data), "-m", mode,
                  "-w", "stop"],
-                check=True, capture_output=True, cwd="/",
+                check=self.server.process.poll() is None, capture_output=True, cwd="/",
             )  # fmt: skip
-            self.server.kill()
+        self.server.kill()
 
     def restart(self) -> None:
         """Kill it and start it again on the same state, once the old postmaster is gone."""
-        self.server.kill()
+        self.stop()
         deadline = time.monotonic() + START_SECONDS
         while listens(self.port) and time.monotonic() < deadline:
             time.sleep(0.05)
