@@ -101,11 +101,22 @@ def clear(divider: Divider, *more: str) -> None:
 def clear_superseded(
     divider: Divider, staging: Staging, before: Sequence[DataFile], change: Change
 ) -> None:
-    """Delete the files of the change that was there which the one in its place does not hold."""
+    """Delete the files of the change that was there which the one in its place does not hold.
+
+    What :func:`clear` comes to anyway is left to it.
+    """
     now = {f.file_path for f in (*change.added, *change.kept)}
     # A rebase may have taken them over from where the run would have made a new table.
     end = f"/data/{divider.owner}"
-    for file in before:
-        if file.file_path not in now:
-            folder, _, name = file.file_path.rpartition("/")
-            divider.engine.clear(replace(staging, location=folder.removesuffix(end)), of=name)
+    gone = {_of_one_call(f.file_path) for f in before if f.file_path not in now}
+    for folder, of in sorted(gone):
+        again = of.removeprefix(KEPT_PREFIX).startswith(AGAIN)
+        if again or folder != staging.data_location:
+            own = replace(staging, location=folder.removesuffix(end))
+            divider.engine.clear(own, keep=now, of=of)
+
+
+def _of_one_call(path: str) -> tuple[str, str]:
+    """A file's folder, and how its name begins like those of the same call: all but the number."""
+    folder, _, name = path.rpartition("/")
+    return folder, f"{name.rpartition('-')[0]}-"
