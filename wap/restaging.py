@@ -181,9 +181,8 @@ class _Following:
         token, written = staging.notes.get(NOTE), 0
         if token is not None:
             followed = self.folder.followed(token)
-            keep = {f.file_path for f in self._own(staging)}
             for of in followed.superseded:
-                self.engine.clear(staging, keep=keep, of=of)
+                self.engine.clear(staging, lambda: {f.file_path for f in self._own(staging)}, of=of)
             written = followed.written
         return Restaged(
             rows=books_told(self.folder, self.number, staging).rows,

@@ -63,9 +63,13 @@ def write_batch(
         books = folder.books(number)
     else:
         staging, books = _stage(pinned, source, engine, catalog, staging, folder, number)
+
+    def committed() -> set[str]:
+        files = catalog.scan(staging.table, staging.head, staging.branch).files
+        return {f.file_path for f in files}
+
     # Now that the branch has moved no other attempt can commit: what else lies there is litter.
-    committed = catalog.scan(staging.table, staging.head, staging.branch).files
-    engine.clear(staging, keep={f.file_path for f in committed})
+    engine.clear(staging, committed)
     return staging, books
 
 

@@ -315,7 +315,7 @@ def test_clear_keeps_what_is_committed(tmp_path: Path):
     write(Given.of(table), mine)
     committed = write(Given.of(table), mine)
     assert len(paths(mine)) == 2
-    ArrowEngine().clear(mine, keep={f.file_path for f in committed.files})
+    ArrowEngine().clear(mine, lambda: {f.file_path for f in committed.files})
     assert rows_of(committed, mine).to_pylist() == table.to_pylist()
     assert len(paths(mine)) == 1
 

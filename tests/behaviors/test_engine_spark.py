@@ -191,7 +191,7 @@ def test_two_attempts_never_share_a_name_and_clear_leaves_nothing(engine, projec
     first, second = (from_parquet(engine, project, table, where) for _ in range(2))
     names = [{f.file_path for f in w.files} for w in (first, second)]
     assert not names[0] & names[1]
-    engine.clear(where, keep=names[1])
+    engine.clear(where, lambda: names[1])
     assert paths(where) == [Path(next(iter(names[1]))).name]
     engine.clear(where)
     assert paths(where) == []

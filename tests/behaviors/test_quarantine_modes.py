@@ -332,7 +332,7 @@ def test_a_late_attempt_at_staging_deletes_nothing_of_the_division(tmp_path):
                 seen.append((staging, {f.file_path for f in files}))
             if (name, at) == ("seal", "before"):
                 ((staging, committed),) = seen
-                steps.engine.clear(staging, keep=committed)
+                steps.engine.clear(staging, lambda: committed)
 
         result = drive(steps, run, late)
     assert result.ending is Ending.PUBLISHED

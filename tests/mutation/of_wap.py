@@ -421,14 +421,14 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _writing(
         "files of an attempt that died",
-        "    engine.clear(staging, keep={f.file_path for f in committed})\n",
+        "    engine.clear(staging, committed)\n",
         "",
         "test_files_of_an_attempt_that_died_are_cleared",
     ),
     _writing(
         "files that are in the snapshot taken for litter",
-        "keep={f.file_path for f in committed}",
-        "keep=set()",
+        "engine.clear(staging, committed)",
+        "engine.clear(staging)",
         "test_a_second_attempt_to_stage_says_what_was_done",
     ),
     _writing(

@@ -108,7 +108,7 @@ class Postgres:
         self.server.start()
 
     def stop(self) -> None:
-        """Stop it at once, as a crash would: when this returns, no connection is served any more."""
+        """Stop it at once, as a crash would; no connection is served any more when this returns."""
         self._shut("immediate")
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from catalog.storage import (
     path_of,
     without,
 )
-from wap.engines.base import AGAIN, Engine, Find, Merged, Progress, Written, refuse_cancelled
+from wap.engines.base import AGAIN, Engine, Find, Keep, Merged, Progress, Written, refuse_cancelled
 from wap.engines.carried import kept_rows
 from wap.engines.copy import Copy
 from wap.engines.data_files import DataFiles
@@ -84,18 +84,15 @@ class ArrowEngine(Engine):
         self._temp = temp_directory or Path(tempfile.gettempdir())
         self._copy = copy
 
-    def clear(self, staging: Staging, keep: Collection[str] = (), *, of: str = "") -> None:
+    def clear(self, staging: Staging, keep: Keep = tuple, *, of: str = "") -> None:
         """See the port."""
         location = staging.data_location
-        kept = {path_of(staging.io, path) for path in keep}
         try:
             abort_uploads(staging.io, f"{location}/{of}")
-            others = [
-                file
-                for file in without(list_files(staging.io, location), kept)
-                if _is_named(file.path, of)
-            ]
-            delete_files(staging.io, location, others)
+            found = [f for f in list_files(staging.io, location) if _is_named(f.path, of)]
+            # Only now: what a later round writes is not among the files that were found.
+            kept = {path_of(staging.io, path) for path in keep()}
+            delete_files(staging.io, location, without(found, kept))
             delete_empty_folder(staging.io, location)
         except OSError as exc:
             raise EngineError(

@@ -59,6 +59,9 @@ class Merged:
     became: Became
 
 
+#: Paths of data files, as a DataFile has them.
+Keep = Callable[[], Collection[str]]
+
 #: The published files that may hold rows of a filter.
 Find = Callable[[BooleanExpression], Scan]
 
@@ -89,12 +92,13 @@ class Engine(ABC):
     name: str
 
     @abstractmethod
-    def clear(self, staging: Staging, keep: Collection[str] = (), *, of: str = "") -> None:
+    def clear(self, staging: Staging, keep: Keep = tuple, *, of: str = "") -> None:
         """Delete what attempts of this run wrote (its data location only), but for ``keep``.
 
         Args:
             staging: whose data location.
-            keep: paths of data files that stay, as a DataFile has them.
+            keep: asked for the data files that stay *after* the location was listed: a late
+                attempt must not delete what its run's next round has written meanwhile.
             of: only files whose names begin so; without it all but those that begin with
                 :data:`AGAIN`: a later step may have committed them by now.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from pyiceberg.schema import Schema
 from catalog.base import Scan, Staging
 from catalog.storage import list_files
 from wap.engines.arrow import ArrowEngine
-from wap.engines.base import Engine, Find, Merged, Progress, Written
+from wap.engines.base import Engine, Find, Keep, Merged, Progress, Written
 from wap.errors import EngineError
 from wap.keyed.rule import Rule
 from wap.sources.base import Extract, Part, Split
@@ -57,7 +57,7 @@ class SparkEngine(Engine):
         self._spark = spark
         self._arrow = arrow
 
-    def clear(self, staging: Staging, keep: Collection[str] = (), *, of: str = "") -> None:
+    def clear(self, staging: Staging, keep: Keep = tuple, *, of: str = "") -> None:
         """See the port."""
         self._arrow.clear(staging, keep, of=of)
 

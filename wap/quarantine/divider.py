@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pyiceberg.manifest import DataFile
@@ -90,12 +91,15 @@ def clear(divider: Divider, *more: str) -> None:
         divider.branch, columns.quarantine_of(divider.pinned.pipeline.table_name)
     )
     for one in (staging, aside):
-        committed = divider.catalog.scan(one.table, one.head, one.branch).files
-        keep = {f.file_path for f in committed}
+        keep = partial(_committed, divider, one)
         for of in (divider.prefix, *more):
-            divider.engine.clear(one, keep=keep, of=of)
-            divider.engine.clear(one, keep=keep, of=f"{KEPT_PREFIX}{of}")
-        divider.engine.clear(one, keep=keep)
+            divider.engine.clear(one, keep, of=of)
+            divider.engine.clear(one, keep, of=f"{KEPT_PREFIX}{of}")
+        divider.engine.clear(one, keep)
+
+
+def _committed(divider: Divider, one: Staging) -> set[str]:
+    return {f.file_path for f in divider.catalog.scan(one.table, one.head, one.branch).files}
 
 
 def clear_superseded(
@@ -113,7 +117,7 @@ def clear_superseded(
         again = of.removeprefix(KEPT_PREFIX).startswith(AGAIN)
         if again or folder != staging.data_location:
             own = replace(staging, location=folder.removesuffix(end))
-            divider.engine.clear(own, keep=now, of=of)
+            divider.engine.clear(own, lambda: now, of=of)
 
 
 def _of_one_call(path: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from pyiceberg.io import load_file_io
 from pyiceberg.types import StringType
 
-from catalog.errors import CatalogUnavailableError, HeadMovedError
+from catalog.errors import CatalogError, CatalogUnavailableError, HeadMovedError
 from catalog.refs import Branch, TableName
 from tests.unit.wap.test_guard_steps import Port
 from wap import compaction
@@ -331,6 +331,26 @@ def test_a_rival_right_before_the_commit_is_met_too(shop, case):
     assert set(case.shows.split()) <= set(shop.shows().split())
 
 
+@of("replace", "merge")
+def test_an_attempt_of_an_earlier_round_deletes_nothing_of_the_next_one(shop, case):
+    """It sleeps behind its commit, before it clears up, until the run is planned anew."""
+    first = shop.loaded("late", case.late)
+    anew = first.model_copy(update={"round": 1})
+
+    def late(*arguments: Any, **more: Any) -> None:
+        if shop.steps.catalog.log(TABLE)[0].run_id != "rival":
+            shop.publish(shop.loaded("rival", case.rival))
+            shop.steps.drop_branch(first)
+            shop.staged(anew)
+        shop.steps.engine.clear(*arguments, **more)
+
+    with pytest.raises(CatalogError):
+        shop.otherwise("engine", "clear", late).stage(first)
+    assert shop.data_files(anew) == shop.committed(anew) != set()
+    shop.publish(anew)
+    assert set(case.shows.split()) <= set(shop.shows().split())
+
+
 @of("where", "merge")
 def test_an_attempt_at_staging_that_comes_late_changes_and_deletes_nothing(shop, case):
     run = shop.loaded("late", case.late)
@@ -342,7 +362,7 @@ def test_an_attempt_at_staging_that_comes_late_changes_and_deletes_nothing(shop,
         shop.steps.publish(run, audited)
     shop.restaged(run)
     head, files = shop.staging(run).head, shop.committed(run)
-    shop.steps.engine.clear(old, keep=keep)  # what the attempt would do behind its commit
+    shop.steps.engine.clear(old, lambda: keep)  # what the attempt would do behind its commit
     assert shop.steps.stage(run).head == head
     assert files <= shop.data_files(run)
     shop.publish(run)
