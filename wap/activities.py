@@ -69,6 +69,7 @@ from wap.steps import (
 )
 from wap.turns import Ticket
 from wap.undoing import (
+    clear_up,
     dissolve,
     published_move,
     take_over,
@@ -331,11 +332,12 @@ class Activities(Steps):
         folder = self._folder(run.run_id)
         if (damage := folder.damage()) is not None:
             folder.remove()
-            warned = (*result.warnings, f"neither report nor ledger tell of the run: {damage}")
-            return result.model_copy(update={"warnings": warned})
+            return result.warned(f"neither report nor ledger tell of the run: {damage}")
         waivers: tuple[Waiver, ...] = ()
         if folder.has_plan(run.round) and not result.nothing_new:
-            result, waivers = with_waivers(self.catalog, _table(folder.plan(run.round)), result)
+            pinned = self._pinned(run)
+            result = result.warned(*clear_up(self.catalog, run.owner, pinned, folder, result))
+            result, waivers = with_waivers(self.catalog, _table(pinned), result)
         return close_run(run, self.home, self.project, self.ledger, result, waivers)
 
     @property

@@ -318,6 +318,10 @@ class RunResult(Value):
     members: tuple[RunResult, ...] = ()
     quarantine: Quarantined | None = None
 
+    def warned(self, *said: str) -> Self:
+        """The result with further warnings."""
+        return self.model_copy(update={"warnings": (*self.warnings, *said)})
+
     @property
     def exit_code(self) -> ExitCode:
         """The door's exit code for this ending."""
