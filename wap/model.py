@@ -120,6 +120,7 @@ class RunRequest(Value):
         members: pipelines that are published together; ``pipeline`` names their group then.
         contracts: files of the group's own contracts, each about the table of one of its members.
         replay: nothing is read but rows of the quarantine table.
+        abreast: so many members are staged, and audited, at once.
     """
 
     project: str
@@ -138,6 +139,7 @@ class RunRequest(Value):
         return self.model_copy(update={"pipeline": pipeline, "members": ()})
 
     replay: Replay | None = None
+    abreast: int = 1
 
 
 class StepState(Value):
