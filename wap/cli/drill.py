@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,18 +51,28 @@ def drill(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the scratch project there, to look into it.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write it as a page, too: a file ….html or ….md.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Kill a worker at every boundary of a run of scratch tables; or see what the gate misses."""
+    from wap.drill.faces import face_of, write_face  # noqa: PLC0415 - see the package's docstring
+
     opened = open_project(project)
     _refuse_mixed(gate, crash_only=[boundary, source, start, end, heartbeat, keep or None],
                   gate_only=[spoiling])  # fmt: skip
+    began = datetime.now(UTC)
+    if report is not None:
+        face_of(report)
     said = _declared(opened, target)
     if gate:
         found = _gate(opened, said, spoiling or [])
     else:
         batch = _batch(opened, said, source or [], start, end)
         found = _crash(opened, said, batch, boundary or [], heartbeat, keep=keep)
+    if report is not None:
+        write_face(report, found, began)
     if as_json:
         print_json({**found.model_dump(mode="json"), "ok": found.ok})
     else:
@@ -163,13 +174,12 @@ def _show_crash(found: Drill, crash: CrashDrill) -> None:
 
 
 def _boundary(one: Boundary) -> tuple[Text | str, ...]:
+    from wap.drill.faces import left_over, rows_shown, times  # noqa: PLC0415 - see the package's docstring
+
     mark = Text("✔", "green") if one.ok else Text("✘", "red")
-    found = ((one.branches, "branches"), (one.files, "files"), (one.folders, "folders"))
-    left = [f"{number} {what}" for number, what in found if number]
-    times = {0: "not at all", 1: "once"}.get(one.published, f"{one.published} times")
     return (
-        mark, one.scenario, f"{one.when} {one.step}", one.ending, times, f"{one.rows:,}",
-        ", ".join(left) or "nothing", f"{one.seconds:.1f}", Text(one.said, "red"),
+        mark, one.scenario, f"{one.when} {one.step}", one.ending, times(one), rows_shown(one),
+        left_over(one), f"{one.seconds:.1f}", Text(one.said, "red"),
     )  # fmt: skip
 
 

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from catalog.refs import TableName
 from wap.declared import Declared
+from wap.field_map import quoted
 from wap.pipeline import Pipeline
 from wap.project import Project
 from wap.settings import Section
 
-#: The contract that no batch passes.
-_NEVER = "contracts/wap-drill-never.yml"
+OnFailure = Literal["reject", "hold", "quarantine"]
+#: A contract beside the pipeline's own, or in their place.
+MORE = "contracts/wap-drill.yml"
 
 
-def declare(root: Path, said: Declared, *, never: bool = False, hold: bool = False) -> None:
-    """Write the pipeline's files, as declared, or with a contract that no batch passes."""
+def declare(
+    root: Path,
+    said: Declared,
+    *,
+    more: str | None = None,
+    alone: bool = False,
+    on_failure: OnFailure = "reject",
+) -> None:
+    """Write the pipeline's files as declared, or with a contract of the drill's.
+
+    Args:
+        more: the text of that contract.
+        alone: it stands in place of the pipeline's own.
+        on_failure: what a failed audit then leads to.
+    """
     document = _document_of(said.pipeline)
     contracts = {c.path: c.text for c in said.contracts}
-    if never:
-        contracts[_NEVER] = rows_contract(said.table, {"must_be_less_than": 0})
-        document |= {"contracts": [*document["contracts"], _NEVER]}
-        document.pop("hold", None)
-        document["on_failure"] = "hold" if hold else "reject"
+    if more is not None:
+        contracts = {MORE: more} if alone else {**contracts, MORE: more}
+        for section in ("hold", "quarantine"):
+            document.pop(section, None)
+        document |= {"contracts": [*contracts], "on_failure": on_failure}
+        if on_failure == "quarantine":
+            document["quarantine"] = {"max_percent": 100}
     for path, text in contracts.items():
         write(root / path, text)
     # JSON is YAML.
@@ -41,6 +58,14 @@ def rows_contract(table: TableName, rows: Mapping[str, int]) -> str:
     """A contract with one check: the number of rows must keep to the threshold."""
     dataset = f"wap/{'.'.join(table.namespace)}/{table.name}"
     checks = [{"row_count": {"threshold": dict(rows)}}]
+    return json.dumps({"dataset": dataset, "columns": [], "checks": checks})
+
+
+def eighth_contract(table: TableName, columns: Sequence[str]) -> str:
+    """A contract that about every eighth row breaks, told by its values alone."""
+    dataset = f"wap/{'.'.join(table.namespace)}/{table.name}"
+    expression = f"hash({', '.join(map(quoted, columns))}) % 8 = 0"
+    checks = [{"failed_rows": {"name": "A drill", "expression": expression}}]
     return json.dumps({"dataset": dataset, "columns": [], "checks": checks})
 
 

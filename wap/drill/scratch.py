@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import secrets
@@ -20,8 +21,9 @@ from catalog.refs import TableName
 from checks.contract import parse_contract
 from wap.auditing import named_in
 from wap.declared import Declared
+from wap.drill import crowd
 from wap.drill.crash import crash_at
-from wap.drill.declaring import declare, rows_contract, write, write_settings
+from wap.drill.declaring import declare, eighth_contract, rows_contract, write, write_settings
 from wap.drill.processes import Door, call, environment, stop_server
 from wap.errors import ConfigError, RelationError, WapError
 from wap.field_map import literal
@@ -113,7 +115,38 @@ class Scratch:
 
     def never_passes(self, *, hold: bool) -> None:
         """Declare that every batch fails its audit, and whether the run is then held."""
-        declare(self.root, self.said, never=True, hold=hold)
+        never = rows_contract(self.said.table, {"must_be_less_than": 0})
+        declare(self.root, self.said, more=never, on_failure="hold" if hold else "reject")
+
+    def sets_aside(self, columns: Sequence[str]) -> None:
+        """Declare that about every eighth row breaks a check, and is set aside."""
+        eighth = eighth_contract(self.said.table, columns)
+        declare(self.root, self.said, more=eighth, on_failure="quarantine")
+
+    def always_passes(self) -> None:
+        """Declare that every batch passes, however often it comes."""
+        always = rows_contract(self.said.table, {"must_be_greater_than_or_equal": 0})
+        declare(self.root, self.said, more=always, alone=True)
+
+    def inputs(self) -> tuple[Path, ...]:
+        """The files of the batch; () when it is not of files on this machine."""
+        named = [path for path in self.batch.inputs if "://" not in path]
+        if not isinstance(self.said.pipeline.source, FilesSource) or len(named) < len(
+            self.batch.inputs
+        ):
+            return ()
+        found = (Path(one) for path in named for one in glob.glob(path, recursive=True))  # noqa: PTH207 - an absolute pattern
+        return tuple(sorted(path for path in found if path.is_file()))
+
+    def runs(self, copies: Sequence[Sequence[Path]], crash: str | None = None) -> Door:
+        """Several runs of the pipeline at once in one door, each of files of its own."""
+        asked = {
+            "pipeline": self.name,
+            "inputs": [[str(path) for path in files] for files in copies],
+            "heartbeat_seconds": self.heartbeat_seconds,
+        }
+        env = environment(os.environ) | (crash_at(self.root, crash) if crash else {})
+        return call([str(self.root), json.dumps(asked)], env, module=crowd.__name__)
 
     def run(self, *, crash: str | None = None, root: Path | None = None) -> Door:
         """``wap run``; with a boundary, its worker is told to die there."""
