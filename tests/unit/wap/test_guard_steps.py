@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pyiceberg.types import LongType, StringType
+from temporalio.testing import ActivityEnvironment
 
 from catalog.errors import (
     CatalogUnavailableError,
@@ -311,6 +312,22 @@ def test_a_waiver_that_expired_meanwhile_publishes_nothing(shop):
     with pytest.raises(DecisionRefusedError, match="expired at 2026-01-01"):
         shop.steps.publish(run, late)
     assert shop.steps.catalog.tables() == []
+
+
+@pytest.mark.parametrize(("until", "is_over"), [(1, False), (-1, True)])
+def test_whether_a_waiver_has_expired_is_told_by_the_servers_clock(shop, until, is_over):
+    """The worker's own may be years off, ahead or behind."""
+    run, audited = failed(shop)
+    there = datetime(2001, 1, 1, tzinfo=UTC) if not is_over else datetime(2091, 1, 1, tzinfo=UTC)
+    signed = waived(run, audited, until=there + timedelta(hours=until))
+    shop.steps.seal(run, signed)
+    step = ActivityEnvironment()
+    step.info = replace(step.info, started_time=there)
+    if is_over:
+        with pytest.raises(DecisionRefusedError, match="expired at 2090-12-31"):
+            step.run(shop.steps.publish, run, signed)
+    else:
+        assert step.run(shop.steps.publish, run, signed).after is not None
 
 
 def test_a_publish_that_took_effect_is_told_also_when_its_waiver_expired_since(shop):
