@@ -194,6 +194,7 @@ def test_a_late_commit_of_the_run_is_never_left_without_its_metadata_file(lake, 
     assert litter(lake, run) == []
 
 
+@pytest.mark.by_default("sqlite", "sqlite-s3")
 def test_of_another_run_no_metadata_file_is_taken(lake):
     """Only the run's own marks are looked for: others may be about to swap theirs in."""
     lake.publish([1])
