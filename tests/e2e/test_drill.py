@@ -9,7 +9,8 @@ from catalog import Branch
 from catalog.base import TableShape
 from wap.declared import declared
 from wap.drill.looking import NOTHING, Expected, look, wrong_with
-from wap.drill.scratch import Batch, scratch_of
+from wap.drill.making import scratch_of
+from wap.drill.scratch import Batch
 from wap.project import load_project
 from wap.worker import open_ports
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from wap.declared import Declared
 from wap.drill.crash import When
 from wap.drill.looking import Expected, Seen, look, wrong_with
+from wap.drill.making import scratch_of, scratch_of_group
 from wap.drill.model import Boundary, CrashDrill
 from wap.drill.processes import Door
 from wap.drill.routes import Route, routes
-from wap.drill.scratch import Batch, Scratch, scratch_of
+from wap.drill.scratch import Batch, Scratch
 from wap.errors import ConfigError, WapError
 from wap.model import Ending, ExitCode
 from wap.project import Project
@@ -37,16 +38,18 @@ class Place:
         return f"{self.step}:{self.when}"
 
 
-def places(wanted: Collection[str]) -> list[Place]:
+def places(wanted: Collection[str], *, group: bool = False) -> list[Place]:
     """The boundaries to drill, in the order of a run.
 
     Args:
         wanted: steps (``stage``) or boundaries (``stage:after``); empty: all.
+        group: of the run of a group.
 
     Raises:
         ConfigError: one of them is neither.
     """
-    every = [Place(r, step, when) for r in routes() for step in r.steps for when in _WHENS]
+    ways = routes(group=group)
+    every = [Place(r, step, when) for r in ways for step in r.steps for when in _WHENS]
     steps = sorted({p.step for p in every})
     known = {*steps, *(p.boundary for p in every)}
     for text in wanted:
@@ -89,20 +92,51 @@ def drill_crashes(
             project, ports.catalog, said, batch, heartbeat_seconds=beat, keep=keep
         ) as scratch,
     ):
-        calm, door = _undisturbed(scratch)
-        expected, absent = _expected(scratch, chosen, calm)
-        chosen = [place for place in chosen if place.route in expected]
-        done: list[Boundary] = []
-        for place in chosen:
-            done.append(_drilled(scratch, place, expected[place.route]))
-            told(_line(done[-1]), len(done), len(chosen))
-        notes = (*_notes(project, scratch, keep=keep), *absent)
+        return _drill(project, scratch, chosen, told, keep=keep)
+
+
+def drill_group(
+    project: Project,
+    group: str,
+    *,
+    boundaries: Collection[str] = (),
+    heartbeat_seconds: float | None = None,
+    keep: bool = False,
+    told: Told,
+) -> CrashDrill:
+    """The same for the run of a group, whose tables are published together.
+
+    Raises:
+        ConfigError, ContractError: no such boundary, or no such group.
+        WapError: the group does not publish although nobody disturbs it.
+    """
+    chosen = places(boundaries, group=True)
+    beat = heartbeat_seconds or project.temporal.heartbeat_seconds
+    with (
+        open_ports(project) as ports,
+        scratch_of_group(
+            project, ports.catalog, group, heartbeat_seconds=beat, keep=keep
+        ) as scratch,
+    ):
+        return _drill(project, scratch, chosen, told, keep=keep)
+
+
+def _drill(
+    project: Project, scratch: Scratch, chosen: list[Place], told: Told, *, keep: bool
+) -> CrashDrill:
+    calm, door = _undisturbed(scratch)
+    expected, absent = _expected(scratch, chosen, calm)
+    chosen = [place for place in chosen if place.route in expected]
+    done: list[Boundary] = []
+    for place in chosen:
+        done.append(_drilled(scratch, place, expected[place.route]))
+        told(_line(done[-1]), len(done), len(chosen))
     return CrashDrill(
         rows=calm.rows,
         seconds=door.seconds,
-        heartbeat_seconds=beat,
+        heartbeat_seconds=scratch.heartbeat_seconds,
         boundaries=tuple(done),
-        notes=notes,
+        notes=(*_notes(project, scratch, keep=keep), *absent),
     )
 
 
@@ -110,10 +144,10 @@ def _undisturbed(scratch: Scratch) -> tuple[Expected, Door]:
     """What every killed run must come to: what the one comes to that nobody kills."""
     door = scratch.run()
     seen = look(scratch)
-    if door.code != ExitCode.PUBLISHED or seen.published != 1:
+    if door.code != ExitCode.PUBLISHED or seen.published != len(scratch.drilled):
         raise WapError(
             f"the pipeline does not publish although nobody disturbs it: {door.why}",
-            where=f"pipeline {scratch.name}, on an empty scratch table",
+            where=f"{scratch.where}, on an empty scratch table",
             hint="drill with a batch that passes: --source FILE, or --start and --end",
         )
     return Expected(seen.published, seen.rows, seen.aside, seen.columns), door
@@ -136,7 +170,7 @@ def _expected(
         else:
             found[route] = expected
     if not found:
-        raise ConfigError("; ".join(absent), where=f"pipeline {scratch.name}")
+        raise ConfigError("; ".join(absent), where=scratch.where)
     return found, absent
 
 
@@ -198,8 +232,9 @@ def _line(done: Boundary) -> str:
 
 
 def _notes(project: Project, scratch: Scratch, *, keep: bool) -> Iterator[str]:
-    kind = scratch.said.pipeline.source.kind
-    yield f"read: the pipeline's source ({kind}); written: scratch tables, SQLite on a folder"
+    kinds = ", ".join(sorted({said.pipeline.source.kind for said in scratch.drilled}))
+    whose = "the pipelines' sources" if scratch.group else "the pipeline's source"
+    yield f"read: {whose} ({kinds}); written: scratch tables, SQLite on a folder"
     if project.catalog.kind != "sqlite" or "://" in project.catalog.warehouse:
         yield f"not drilled: this project's {project.catalog.kind} catalog and its warehouse"
     if project.temporal.address is not None:

@@ -69,17 +69,22 @@ def eighth_contract(table: TableName, columns: Sequence[str]) -> str:
     return json.dumps({"dataset": dataset, "columns": [], "checks": checks})
 
 
-def write_settings(project: Project, root: Path, beside: Path, heartbeat_seconds: float) -> None:
+def write_settings(
+    project: Project, root: Path, beside: Path, heartbeat_seconds: float, group: str = ""
+) -> None:
     """Of the real settings those that say how rows are written and audited, and no other.
 
     Args:
         root: of the scratch project, with tables of its own.
         beside: of another one that writes to the same tables.
+        group: the group that is drilled, if any.
     """
     computing = {"engine": project.engine, "spark": project.spark, "audit": project.audit}
     own = [f"[project]\nname = {_toml(project.name)}\n"]
     own += [f"[temporal]\nheartbeat_seconds = {heartbeat_seconds}\n"]
     own += [_section(name, section) for name, section in computing.items()]
+    if group:
+        own.append(_section(f"groups.{group}", project.groups[group]))
     write(root / "wap.toml", "".join(own))
     tables = root.resolve()
     shared = (

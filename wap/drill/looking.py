@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from catalog.base import BranchCatalog
-from catalog.refs import Seal, TableName
+from catalog.refs import TableName
 from wap.drill.scratch import Scratch
+from wap.evidence import seals
 from wap.quarantine.table import quarantine_of
 from wap.worker import open_ports
 
@@ -50,26 +51,31 @@ NOTHING = Expected(0, 0)
 
 
 def look(scratch: Scratch) -> Seen:
-    """What main shows and what was left over, read by this process."""
+    """What main shows and what was left over, read by this process; of a group all tables'."""
     with open_ports(scratch.opened()) as ports:
-        catalog, table = ports.catalog, scratch.said.table
+        catalog = ports.catalog
+        tables = [said.table for said in scratch.drilled]
+        aside = [quarantine_of(table) for table in tables]
         try:
-            main = catalog.published(table)
-            log = catalog.log(table) if main else ()
-            seals = [Seal.from_summary(s.summary) for s in log if s.is_sealed]
-            shown = [t for t in (table, quarantine_of(table)) if catalog.published(t) is not None]
+            shown = [t for t in (*tables, *aside) if catalog.published(t) is not None]
+            main = catalog.published(scratch.said.table)
             return Seen(
-                published=sum(max(1, len(seal.members)) for seal in seals),
-                rows=_rows(catalog, table),
-                unproved=sum(len(catalog.gaps(each)) for each in shown),
+                published=sum(_runs(catalog, table) for table in tables if table in shown),
+                rows=sum(_rows(catalog, table) for table in tables),
+                unproved=sum(len(catalog.gaps(table)) for table in shown),
                 branches=len(catalog.branches()),
                 files=_left_files(scratch, catalog, shown),
                 folders=sum(1 for _ in (scratch.root / ".wap/runs").glob("*")),
-                aside=_rows(catalog, quarantine_of(table)),
+                aside=sum(_rows(catalog, table) for table in aside),
                 columns=tuple(f.name for f in main.schema.fields) if main else (),
             )
         finally:
             catalog.close()
+
+
+def _runs(catalog: BranchCatalog, table: TableName) -> int:
+    """How many runs' batches main holds; a run of a group may be sealed again where it stood."""
+    return sum(max(1, len(seal.members)) for _, seal in seals(catalog, table))
 
 
 def _rows(catalog: BranchCatalog, table: TableName) -> int:

@@ -51,7 +51,7 @@ class Published(Route):
     """As declared."""
 
     name = "published"
-    steps = (
+    steps: tuple[str, ...] = (
         "resolve", "open_branch", "stage", "reconcile", "audit", "seal", "publish",
         "record_lineage", "close",
     )  # fmt: skip
@@ -182,6 +182,32 @@ def _copied(files: Sequence[Path], folder: Path) -> list[list[Path]]:
     return copies
 
 
-def routes() -> list[Route]:
+class GroupPublished(Published):
+    """Every table of a group, in one step."""
+
+    steps = (
+        "resolve", "check_group", "open_branch", "stage", "reconcile", "audit", "seal",
+        "publish_group", "close_group", "record_lineage", "close",
+    )  # fmt: skip
+
+
+class GroupOvertaken(Route):
+    """A run of one of its tables publishes that table's input before the group does."""
+
+    name = "overtaken"
+    steps = ("rebase",)
+
+    def kill(self, scratch: Scratch, crash: str) -> Door:
+        """See the base."""
+        first = scratch.run(crash="publish_group:before")
+        if not first.was_killed:
+            return first
+        other = scratch.run_one(scratch.beside)
+        return scratch.run(crash=crash) if other.code == ExitCode.PUBLISHED else other
+
+
+def routes(*, group: bool = False) -> list[Route]:
     """All of them, in the order they are drilled in; together they lead through every step."""
+    if group:
+        return [GroupPublished(), Rejected(), GroupOvertaken()]
     return [Published(), Rejected(), HeldThenRejected(), Overtaken(), SetAside(), United()]

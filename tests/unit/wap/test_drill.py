@@ -11,6 +11,7 @@ from wap.drill.processes import environment
 from wap.drill.routes import routes
 from wap.drill.scratch import prove_scratch
 from wap.errors import ConfigError
+from wap.group_steps import GroupSteps
 from wap.project import load_project
 from wap.steps import Steps
 
@@ -76,7 +77,12 @@ def test_what_is_no_boundary_is_refused(tmp_path, boundary):
 def test_every_step_has_a_scenario():
     drilled = {step for route in routes() for step in route.steps}
     # A batch is staged again on another main: for that a run with other input must come between.
-    assert drilled | {"restage"} == Steps.__abstractmethods__
+    again = {"restage"}
+    assert drilled | again == Steps.__abstractmethods__
+    of_groups = {step for route in routes(group=True) for step in route.steps}
+    # A group is not held and waits in no queue; that it sets rows aside its own tests drill.
+    never = {"publish", "hold", "quarantine", "enlist", "unite", "dissolve"}
+    assert of_groups == (Steps.__abstractmethods__ - never - again) | GroupSteps.__abstractmethods__
 
 
 def test_boundaries_are_chosen_by_step_or_by_moment():
