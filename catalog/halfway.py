@@ -9,6 +9,7 @@ from pyiceberg.table import Table
 from catalog import moves, naming, storage
 from catalog.commits import Decision, Done, Proposal, is_trimmed, settle
 from catalog.home import NativeHome
+from catalog.orphans import uuid_in
 from catalog.refs import Branch, TableName
 from catalog.storage import StoredFile
 
@@ -57,7 +58,8 @@ def _fenced(home: NativeHome, branch: Branch, name: TableName) -> Table:
 def _fallen(table: Table, files: Sequence[StoredFile]) -> list[StoredFile]:
     """Files older than the log, where the table's properties say that such are deleted.
 
-    Versions count up with every commit, so nobody can swap one of them in any more.
+    Versions count up with every commit, so nobody can swap one of them in any more. A table that
+    was dropped may have left files in the same place: those are another's, and stay.
     """
     log = [entry.metadata_file for entry in table.metadata.metadata_log]
     versions = [v for v in map(naming.version_of, log) if v is not None]
@@ -65,7 +67,17 @@ def _fallen(table: Table, files: Sequence[StoredFile]) -> list[StoredFile]:
         return []
     oldest = min(versions)
     found = ((f, naming.version_of(f.path)) for f in files)
-    return [f for f, version in found if version is not None and version < oldest]
+    old = [f for f, version in found if version is not None and version < oldest]
+    return [f for f in old if _is_of(table, f)]
+
+
+def _is_of(table: Table, file: StoredFile) -> bool:
+    root = storage.path_of(table.io, table.location())
+    location = table.location().rstrip("/") + file.path.removeprefix(root)
+    try:
+        return uuid_in(table.io, location) == str(table.metadata.table_uuid)
+    except FileNotFoundError:
+        return False
 
 
 def _unused(table: Table, files: Sequence[StoredFile]) -> list[StoredFile]:

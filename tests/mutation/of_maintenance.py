@@ -35,6 +35,12 @@ GUARDS: tuple[Guard, ...] = (
         "]",
         "test_of_another_run_no_metadata_file_is_taken[sqlite]",
     ),
+    _halfway(
+        "metadata files of another table in the same place",
+        "[f for f in old if _is_of(table, f)]",
+        "old",
+        "test_killed_between_a_commit_and_its_clearing_up_a_run_leaves_nothing[sqlite]",
+    ),
     _cleanup(
         "metadata files of commits that died half-way",
         "            count.add(clear_halfway(home, branch, name))\n",
