@@ -11,6 +11,7 @@ from pyiceberg.table.update import TableUpdate
 
 from catalog import moves, naming, storage, usage
 from catalog.commits import Decision, Done, Proposal, settle
+from catalog.halfway import clear_halfway
 from catalog.history import (
     ancestry,
     began_at,
@@ -35,6 +36,7 @@ def drop(home: NativeHome, branch: Branch, name: TableName) -> Dropped:
             count.add(_delete_data(home, visible, branch, oldest))
             _expire(home, branch, name)
             count.add(_delete_run_folder(home, home.needed(name), branch, oldest))
+            count.add(clear_halfway(home, branch, name))
         hidden = delete_hidden(home, branch, name)
         count.add(hidden)
         return Dropped(branch=removed or hidden[0] > 0, files=count.files, bytes=count.bytes)
@@ -104,7 +106,8 @@ def _remove_ref(home: Home, branch: Branch, name: TableName) -> bool:
             raise foreign_branch(branch, name)
         seen = True
         asserted = moves.ref_is(branch.name, ref.snapshot_id)
-        return [Proposal(table, (asserted,), (moves.remove_ref(branch.name),))]
+        gone = (moves.remove_ref(branch.name),)
+        return [Proposal(table, (asserted,), gone, run_id=branch.run_id)]
 
     return settle(home.committer, decide)
 
@@ -122,7 +125,8 @@ def _expire(home: Home, branch: Branch, name: TableName) -> None:
         schema_ids = _unused_schemas(table.metadata, gone) if home.committer.serial else []
         if schema_ids:
             updates.append(moves.remove_schemas(schema_ids))
-        return [Proposal(table, moves.refs_are(table.metadata), tuple(updates))]
+        standing = moves.refs_are(table.metadata)
+        return [Proposal(table, standing, tuple(updates), run_id=branch.run_id)]
 
     settle(home.committer, decide)
 

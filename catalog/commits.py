@@ -51,6 +51,8 @@ class Proposal:
         updates: what changes; may be empty when only the name does.
         rename_to: identifier the table has afterwards, None: it keeps its own.
         drafts: the snapshots written for it.
+        run_id: by whose name its metadata file is found, should the commit die half-way; ""
+            of what no run does.
     """
 
     table: Table
@@ -58,6 +60,7 @@ class Proposal:
     updates: tuple[TableUpdate, ...]
     rename_to: tuple[str, ...] | None = None
     drafts: tuple[Draft, ...] = ()
+    run_id: str = ""
 
     @property
     def all_requirements(self) -> tuple[TableRequirement, ...]:
@@ -174,12 +177,17 @@ def ensure_namespace(catalog: Catalog, namespace: tuple[str, ...]) -> None:
 
 def trim_metadata(io: FileIO, before: TableMetadata, after: TableMetadata) -> None:
     """Delete the metadata files that fell off the log, where the table's properties say so."""
-    if after.properties.get("write.metadata.delete-after-commit.enabled", "false") != "true":
+    if not is_trimmed(after):
         return
     kept = {entry.metadata_file for entry in after.metadata_log}
     for entry in before.metadata_log:
         if entry.metadata_file not in kept:
             delete_quietly(io, entry.metadata_file)
+
+
+def is_trimmed(metadata: TableMetadata) -> bool:
+    """Whether the table's properties say that what falls off its log is deleted."""
+    return metadata.properties.get("write.metadata.delete-after-commit.enabled", "false") == "true"
 
 
 def delete_quietly(io: FileIO, location: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import uuid
 
 from catalog.refs import Branch, TableName
 
@@ -49,6 +50,34 @@ def new_location(warehouse: str, branch: Branch, table: TableName) -> str:
 def run_folder(run_id: str) -> str:
     """Where a run's manifests and manifest lists lie, below the table's metadata path."""
     return f"wap/{run_id}"
+
+
+def metadata_file(location: str, run_id: str) -> str:
+    """The location of a metadata file, named so that its run finds it should its commit die.
+
+    Readers and other writers tell its version by the number before the UUID and ask nothing of
+    the UUID; its first digits are the run's here.
+    """
+    folder, _, name = location.rpartition("/")
+    version = name.partition("-")[0]
+    return f"{folder}/{version}-{_run_mark(run_id)}{str(uuid.uuid4())[13:]}.metadata.json"
+
+
+def version_of(path: str) -> int | None:
+    """The version that a metadata file's name begins with; None: it is no such name."""
+    match = re.fullmatch(r"(\d+)-[0-9a-f-]{36}\.metadata\.json", path.rpartition("/")[2])
+    return int(match[1]) if match else None
+
+
+def is_metadata_of(path: str, run_id: str) -> bool:
+    """Whether a file bears the name of a metadata file that a commit of the run wrote."""
+    _, _, rest = path.rpartition("/")[2].partition("-")
+    return rest.startswith(_run_mark(run_id)) and rest.endswith(".metadata.json")
+
+
+def _run_mark(run_id: str) -> str:
+    digits = hashlib.sha256(f"metadata of {run_id}".encode()).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}"
 
 
 def _digest(branch: Branch, table: TableName) -> str:

@@ -159,7 +159,13 @@ def first_commit(
         moves.schema_is(metadata),
         moves.field_ids_are(metadata),
     )
-    return Proposal(table, requirements, (*updates, *_add_head(opened, ref)), drafts=tuple(new))
+    return Proposal(
+        table,
+        requirements,
+        (*updates, *_add_head(opened, ref)),
+        drafts=tuple(new),
+        run_id=branch.run_id,
+    )
 
 
 def candidate_schema(table: Table, name: TableName, shape: TableShape) -> Schema:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
+from pyiceberg.io import FileIO
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
@@ -111,19 +112,29 @@ def _unreadable(table: Table, found: Sequence[StoredFile]) -> set[str]:
             continue
         location = table.location().rstrip("/") + file.path.removeprefix(root)
         try:
-            with io.new_input(location).open() as stream:
-                told = _UUID.search(stream.read())
+            told = uuid_in(io, location)
         except FileNotFoundError:
             continue
         if told is None:
             strange.add(file.path)
-        elif told[1].decode().lower() != str(table.metadata.table_uuid):
+        elif told != str(table.metadata.table_uuid):
             raise UnsupportedError(
                 "another table's files lie in this table's place; none is deleted",
                 where=location,
                 hint="move one of the tables, or delete by hand what you know to be of no use",
             )
     return strange
+
+
+def uuid_in(io: FileIO, location: str) -> str | None:
+    """Whose a metadata file is, be it cut off; None: it does not tell.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    with io.new_input(location).open() as stream:
+        told = _UUID.search(stream.read())
+    return told[1].decode().lower() if told else None
 
 
 def _in_use(

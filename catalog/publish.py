@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
@@ -131,9 +132,7 @@ def _publish_new(hidden: Table, audited: AuditedHead) -> Proposal:
     sealed = sealed_head(hidden, audited.branch.name, audited)
     check_chain(hidden, audited, sealed, head_id(metadata, MAIN))
     proposal = _move_main(hidden, audited, sealed)
-    return Proposal(
-        hidden, proposal.requirements, proposal.updates, rename_to=audited.table.identifier
-    )
+    return replace(proposal, rename_to=audited.table.identifier)
 
 
 def _move_main(table: Table, audited: AuditedHead, sealed: IcebergSnapshot) -> Proposal:
@@ -152,4 +151,4 @@ def _move_main(table: Table, audited: AuditedHead, sealed: IcebergSnapshot) -> P
         moves.set_branch(MAIN, sealed),
         moves.remove_ref(ref),
     ]
-    return Proposal(table, requirements, tuple(updates))
+    return Proposal(table, requirements, tuple(updates), run_id=audited.branch.run_id)

@@ -159,7 +159,7 @@ def _moved_to_main(table: Table, chain: Chain, branch: Branch, draft: Draft) -> 
     if gone:
         updates.append(moves.remove_snapshots(gone))
     requirements = (*moves.refs_are(metadata), moves.schema_is(metadata))
-    return Proposal(table, requirements, tuple(updates), drafts=(draft,))
+    return Proposal(table, requirements, tuple(updates), drafts=(draft,), run_id=branch.run_id)
 
 
 def is_drafted(chain: Chain, drafts: Sequence[Draft]) -> bool:
@@ -232,6 +232,7 @@ def _adopted(visible: Table, place: Place, drafts: list[Draft]) -> Proposal:
             moves.set_branch(branch.name, snapshot),
         ),
         drafts=(drafts[0],),
+        run_id=branch.run_id,
     )
 
 

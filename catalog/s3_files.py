@@ -160,15 +160,17 @@ class S3Files(pa_fs.FileSystemHandler):  # type: ignore[misc]  # pyarrow has no 
         return _file(path, found["ContentLength"], found["LastModified"])
 
     def get_file_info_selector(self, selector: Any) -> list[Any]:
-        """The objects below a path, however deep."""
+        """The objects below a path, however deep or right below it, as is asked for."""
         bucket, key = _split(selector.base_dir)
         prefix = f"{key.rstrip('/')}/" if key else ""
+        depth = {} if selector.recursive else {"Delimiter": "/"}
         found: list[Any] = []
         more: dict[str, str] = {}
         while True:
             page = self.client.call(
-                "list_objects_v2", f"s3://{selector.base_dir}", Bucket=bucket, Prefix=prefix, **more
-            )
+                "list_objects_v2", f"s3://{selector.base_dir}", Bucket=bucket, Prefix=prefix,
+                **depth, **more,
+            )  # fmt: skip
             found += [
                 _file(f"{bucket}/{each['Key']}", each["Size"], each["LastModified"])
                 for each in page.get("Contents", ())

@@ -85,4 +85,5 @@ def _seal_proposal(
         (moves.ref_is(ref, head.snapshot_id),),
         tuple(updates),
         drafts=(drafts[0],),
+        run_id=audited.branch.run_id,
     )

@@ -15,7 +15,7 @@ from sqlalchemy import exists, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from catalog import iceberg
+from catalog import iceberg, naming
 from catalog.commits import Committer, Proposal, delete_quietly, trim_metadata
 from catalog.known import KnownMetadata
 from catalog.manifests import reading
@@ -127,6 +127,8 @@ class SqlCommitter(Committer):
         if not p.updates:
             staged.metadata_location = p.table.metadata_location
             return _Swap(p, staged)
+        if p.run_id:
+            staged.metadata_location = naming.metadata_file(staged.metadata_location, p.run_id)
         try:
             iceberg.write_metadata(self._catalog, staged)
         except Exception:

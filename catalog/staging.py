@@ -143,6 +143,7 @@ def _replacing(place: Place, draft: Draft, gone: Sequence[IcebergSnapshot]) -> P
             moves.remove_snapshots(gone),
         ),
         drafts=(draft,),
+        run_id=place.branch.run_id,
     )
 
 
@@ -210,6 +211,7 @@ def _proposal(place: Place, draft: Draft) -> Proposal:
             moves.set_branch(ref, snapshot),
         ),
         drafts=(draft,),
+        run_id=place.branch.run_id,
     )
 
 

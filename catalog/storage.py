@@ -34,14 +34,14 @@ def path_of(io: FileIO, location: str) -> str:
     return PyArrowFileIO.parse_location(location, io.properties)[2].rstrip("/")
 
 
-def list_files(io: FileIO, location: str) -> list[StoredFile]:
-    """All files below a location, however deep; [] when there is no such place.
+def list_files(io: FileIO, location: str, *, deep: bool = True) -> list[StoredFile]:
+    """The files below a location, however deep, or right in it; [] when there is no such place.
 
     Raises:
         UnsupportedError: the FileIO cannot list.
     """
     path = path_of(io, location)
-    selector = pa_fs.FileSelector(path, recursive=True, allow_not_found=True)
+    selector = pa_fs.FileSelector(path, recursive=deep, allow_not_found=True)
     found = _filesystem(io, location).get_file_info(selector)
     files = (f for f in found if f.type == pa_fs.FileType.File)
     return sorted(StoredFile(f.path, f.size or 0, f.mtime) for f in files)

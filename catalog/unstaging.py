@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 
 from pyiceberg.exceptions import NamespaceNotEmptyError, NoSuchNamespaceError, NoSuchTableError
-from pyiceberg.io import FileIO
+from pyiceberg.io import FileIO, InputFile
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 
@@ -158,16 +159,30 @@ def _never_published(io: FileIO, location: str, found: Sequence[storage.StoredFi
     """Whether every metadata file in a location says that main never left the bootstrap.
 
     Every one, not the newest: a commit that lost its race may have left a file behind it.
-    Without a metadata file the answer is no: then the data belongs to another table by now.
+    Without a metadata file the answer is no: then the data belongs to another table by now. One
+    that was cut off by a kill says nothing: no table was ever made of it.
     """
     files = [f.path for f in found if f.path.endswith(_METADATA)]
     root = storage.path_of(io, location)
     for path in files:
         source = io.new_input(location.rstrip("/") + path.removeprefix(root))
+        if _is_cut_off(source):
+            continue
         main = head_of(FromInputFile.table_metadata(source), MAIN)
         if main is not None and not is_bootstrap(main):
             return False
     return bool(files)
+
+
+def _is_cut_off(source: InputFile) -> bool:
+    """Whether a metadata file ends before its JSON does, as when its writer was killed."""
+    with source.open() as stream:
+        text = stream.read()
+    try:
+        json.loads(text)
+    except ValueError:
+        return True
+    return False
 
 
 def _same_place(io: FileIO, one: str, other: str) -> bool:

@@ -144,6 +144,9 @@ def _of_system(exc: OSError, where: str) -> CatalogError:
     if exc.errno in _FULL or any(t in text.lower() for t in _FULL_TEXTS):
         hint = "free some room and run again; nothing was published"
         return StorageFullError("no room left to write", where=where, hint=hint)
+    if exc.errno == errno.EFBIG:
+        hint = "raise the limit on the size of files (ulimit -f) and run again"
+        return StorageFullError("a file may not grow so large here", where=where, hint=hint)
     if isinstance(exc, FileNotFoundError):
         return CorruptMetadataError(f"a file is missing: {text}", where=where, hint=WHOLE)
     if exc.errno in _DENIED:

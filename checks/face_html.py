@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from checks import showing
@@ -94,16 +94,21 @@ def _finalize(value: Any) -> Any:
     return showing.visible(value)
 
 
-@functools.cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("checks", "templates"),
+def pages_of(*packages: str) -> Environment:
+    """Templates of pages, by packages with a folder ``templates``; every value is escaped."""
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(package, "templates") for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@functools.cache
+def _template() -> Template:
+    environment = pages_of("checks")
     environment.filters.update(
         duration=showing.duration, size=showing.size, rows=showing.rows, bar=_bar,
         share=showing.failing_share, words=lambda outcome: OUTCOMES[outcome],

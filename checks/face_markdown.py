@@ -38,12 +38,12 @@ def _head(report: Report | None, story: Story) -> Iterator[str]:
     yield verdict(report, story)
     yield ""
     yield from _members(story) if story.members else _facts(report, story)
-    yield from _titled("Rows", ("", "rows"), [(k, f"{v:,}") for k, v in story.rows.items()])
+    yield from titled("Rows", ("", "rows"), [(k, f"{v:,}") for k, v in story.rows.items()])
     if story.aside:
         told = [(title, f"{count:,}") for title, count in story.aside.checks]
-        yield from _titled(f"Set aside: {story.aside.shown}", ("check", "rows that break it"), told)
-    yield from _titled("Warnings", ("warning",), [(w,) for w in story.warnings])
-    yield from _titled(
+        yield from titled(f"Set aside: {story.aside.shown}", ("check", "rows that break it"), told)
+    yield from titled("Warnings", ("warning",), [(w,) for w in story.warnings])
+    yield from titled(
         "Published under a waiver",
         ("run", "failed checks", "by", "given", "until", "reason"),
         [
@@ -60,9 +60,9 @@ def _members(story: Story) -> Iterator[str]:
         ("started", f"{story.started_at:%Y-%m-%d %H:%M:%S %Z}"),
         ("took", duration(story.seconds)),
     ]
-    yield from _table(("", ""), facts)
+    yield from table(("", ""), facts)
     lines = [(m.table, m.shown, m.moved, m.counted, m.reason, m.run_id) for m in story.members]
-    yield from _titled("Tables", ("table", "ending", "main", "checks", "reason", "run"), lines)
+    yield from titled("Tables", ("table", "ending", "main", "checks", "reason", "run"), lines)
 
 
 def _facts(report: Report | None, story: Story) -> Iterator[str]:
@@ -77,7 +77,7 @@ def _facts(report: Report | None, story: Story) -> Iterator[str]:
         ("consumers saw before", _seen(story.before)),
         ("consumers see after", "the same" if story.unchanged else _seen(story.after)),
     ]
-    yield from _table(("", ""), facts)
+    yield from table(("", ""), facts)
 
 
 def _minute(moment: datetime) -> str:
@@ -92,7 +92,7 @@ def _seen(seen: Seen) -> str:
 
 def _checks(report: Report | None) -> Iterator[str]:
     results = ordered(report)
-    yield from _titled("Errors", ("error",), [(e,) for e in report.errors] if report else ())
+    yield from titled("Errors", ("error",), [(e,) for e in report.errors] if report else ())
     lines = [
         (
             " ".join(OUTCOMES[r.outcome][::-1]),
@@ -103,7 +103,7 @@ def _checks(report: Report | None) -> Iterator[str]:
         )
         for r in results
     ]
-    yield from _titled("Checks", ("outcome", "check", "relation", "expected", "measured"), lines)
+    yield from titled("Checks", ("outcome", "check", "relation", "expected", "measured"), lines)
     for result in results:
         if result.sample and result.outcome is not Outcome.PASSED:
             yield from _sample(result)
@@ -112,30 +112,32 @@ def _checks(report: Report | None) -> Iterator[str]:
 def _sample(result: CheckResult) -> Iterator[str]:
     columns = tuple(result.sample[0])
     values = [["null" if row.get(c) is None else row[c] for c in columns] for row in result.sample]
-    yield from _titled(f"Rows that fail: {result.title}", columns, values, level=3)
+    yield from titled(f"Rows that fail: {result.title}", columns, values, level=3)
 
 
 def _evidence(report: Report | None, story: Story) -> Iterator[str]:
     if report:
         refs = [(c.path, c.digest) for c in report.contracts]
-        yield from _titled("Contracts", ("file", "sha256"), refs)
+        yield from titled("Contracts", ("file", "sha256"), refs)
         yield from ("", f"Report digest: `{report.digest}`")
-    yield from _titled("Inputs", ("file", "size"), [(p, size(b)) for p, b in story.inputs])
+    yield from titled("Inputs", ("file", "size"), [(p, size(b)) for p, b in story.inputs])
     kept = [(f, n if n is not None else "", r) for f, n, r in story.rejects]
-    yield from _titled("Rows kept aside", ("file", "line", "reason"), kept)
-    yield from _titled("Steps", ("step", "took"), [(n, duration(s)) for n, s in story.steps])
+    yield from titled("Rows kept aside", ("file", "line", "reason"), kept)
+    yield from titled("Steps", ("step", "took"), [(n, duration(s)) for n, s in story.steps])
 
 
-def _titled(
+def titled(
     title: str, head: Sequence[str], lines: Iterable[Sequence[object]], *, level: int = 2
 ) -> Iterator[str]:
+    """The lines of a table below a title; none where the table would be empty."""
     found = list(lines)
     if found:
         yield from ("", f"{'#' * level} {escaped(title)}", "")
-        yield from _table(head, found)
+        yield from table(head, found)
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> Iterator[str]:
+def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> Iterator[str]:
+    """The lines of a table; every cell is escaped."""
     yield f"| {' | '.join(map(escaped, head))} |"
     yield f"|{' --- |' * len(head)}"
     yield from (f"| {' | '.join(map(escaped, line))} |" for line in lines)

@@ -17,7 +17,8 @@ from checks.report import Report
 from checks.story import Aside, MemberStory, Seen, Story, Waived
 
 __all__ = [
-    "Aside", "MemberStory", "Seen", "Story", "Waived", "read_report", "render_text", "write_report",
+    "Aside", "MemberStory", "Seen", "Story", "Waived", "put_file", "read_report", "render_text",
+    "write_report",
 ]  # fmt: skip
 
 FORMAT = 1
@@ -47,7 +48,7 @@ def write_report(folder: Path, report: Report | None, story: Story) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in faces.items():
-            _replace(folder / name, content)
+            put_file(folder / name, content)
     except OSError as exc:
         raise ReportError(
             f"the report cannot be written: {exc.strerror}",
@@ -96,7 +97,7 @@ def _json(report: Report | None, story: Story) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _replace(path: Path, content: bytes) -> None:
+def put_file(path: Path, content: bytes) -> None:
     """Put a whole file in place of another; a reader sees the old one or the new one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -153,6 +153,16 @@ class Story(Value):
     aside: Aside | None = None
 
     @property
+    def tables_told(self) -> str:
+        """Of a group: how many tables moved, and how many had nothing to move for."""
+        moved = sum(member.ending == "published" for member in self.members)
+        idle = sum(member.ending == "nothing_new" for member in self.members)
+        told = f"{moved} of {len(self.members)} tables published in one step"
+        if self.ending != "published":
+            told = f"None of {len(self.members)} tables was published"
+        return f"{told}, {idle} had nothing new" if idle else told
+
+    @property
     def how_to_decide(self) -> str:
         """What a person can do about a held run; "" of any other."""
         if self.held_until is None:
@@ -225,7 +235,7 @@ def verdict(report: Report | None, story: Story | None = None) -> str:
     if story is not None and story.members:
         failed = sum(m.checks.get("failed", 0) > 0 for m in story.members)
         said = f"the checks of {failed} of them failed" if failed else "no check of them failed"
-        return f"{len(story.members)} tables, all or none; {said}."
+        return f"{story.tables_told}; {said}."
     if report is None:
         return "No audit was made."
     if report.snapshot_id is None:

@@ -3,7 +3,6 @@
 # No ``from __future__ import annotations``: Temporal reads the types of arguments at run time.
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from checks.base import Auditor
 from checks.report import Report
 from checks.row_level import separable
 from wap import client, evidence
+from wap.attempts import begun_at
 from wap.auditing import (
     audit_head,
     contracts_of,
@@ -69,6 +69,7 @@ from wap.steps import (
 )
 from wap.turns import Ticket
 from wap.undoing import (
+    clear_up,
     dissolve,
     published_move,
     take_over,
@@ -215,7 +216,7 @@ class Activities(Steps):
 
     @_step
     def hold(self, run: RunRef, result: RunResult) -> RunResult:
-        waivers = evidence.in_force(self.catalog, _table(self._pinned(run)), datetime.now(UTC))
+        waivers = evidence.in_force(self.catalog, _table(self._pinned(run)), begun_at())
         return hold_run(run, self.home, self.project, self.ledger, result, waivers)
 
     @_step
@@ -331,11 +332,12 @@ class Activities(Steps):
         folder = self._folder(run.run_id)
         if (damage := folder.damage()) is not None:
             folder.remove()
-            warned = (*result.warnings, f"neither report nor ledger tell of the run: {damage}")
-            return result.model_copy(update={"warnings": warned})
+            return result.warned(f"neither report nor ledger tell of the run: {damage}")
         waivers: tuple[Waiver, ...] = ()
         if folder.has_plan(run.round) and not result.nothing_new:
-            result, waivers = with_waivers(self.catalog, _table(folder.plan(run.round)), result)
+            pinned = self._pinned(run)
+            result = result.warned(*clear_up(self.catalog, run.owner, pinned, folder, result))
+            result, waivers = with_waivers(self.catalog, _table(pinned), result)
         return close_run(run, self.home, self.project, self.ledger, result, waivers)
 
     @property
@@ -369,9 +371,8 @@ class Activities(Steps):
     def _was_done(self, run: RunRef, pinned: PinnedPlan) -> bool:
         """Whether main holds any of the run's work, by another run or by a union with its batch."""
         table, plans = _table(pinned), plans_of(self._folder(run.run_id), pinned)
-        if was_done(self._source(run, pinned), self.catalog, table, *plans):
-            return True
-        return published_move(self.catalog, run.run_id, table) is not None
+        taken = was_done(self._source(run, pinned), self.catalog, table, *plans)
+        return taken or published_move(self.catalog, run.run_id, table) is not None
 
     def _overtaken(self, run: RunRef) -> str | None:
         """Why the rows that were read must not be put over what others have published, or None."""
@@ -386,7 +387,7 @@ class Activities(Steps):
     def _refuse_expired(self, run: RunRef, audited: Audited) -> None:
         """A waiver that expired while no worker was there covers no publish any more."""
         waiver = audited.waiver
-        if waiver is None or waiver.until > datetime.now(UTC):
+        if waiver is None or waiver.until > begun_at():
             return
         if published_move(self.catalog, run.owner, _table(self._pinned(run))) is None:
             raise DecisionRefusedError(

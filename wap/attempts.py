@@ -62,6 +62,11 @@ def cancelled() -> bool:
     return activity.in_activity() and activity.is_cancelled()
 
 
+def begun_at() -> datetime:
+    """When this attempt was begun, by Temporal's clock: a worker's own may be hours off."""
+    return activity.info().started_time if activity.in_activity() else datetime.now(UTC)
+
+
 @dataclass(frozen=True)
 class AttemptInterceptor(Interceptor):
     """Wraps every attempt.

@@ -40,6 +40,7 @@ _RULES = {
         r"postgresql(\+psycopg)?://.+/.+", "postgresql://user@host:5432/database", password=True
     ),
     "rest": _Rule(r"https?://[^/].*", "https://host/path", "name"),
+    "nessie": _Rule(r"https?://[^/].*", "http://host:19120/api/v2"),
     "glue": _Rule(None, "glue.region and glue.endpoint in [catalog.properties]", "needed"),
     "hive": _Rule(r"thrift://[^/]+:\d+", "thrift://host:9083", "needed"),
 }
@@ -59,9 +60,7 @@ def resolved_catalog(
         ConfigError: the kind needs what is not there, or cannot use what is; a path leaves the
             project. No message quotes a uri.
     """
-    rule = _RULES.get(section.kind)
-    if rule is None:
-        return section
+    rule = _RULES[section.kind]
     uri = _uri(section, rule, root, where)
     return section.model_copy(
         update={"uri": uri, "warehouse": _warehouse(section, rule, root, where)}

@@ -139,7 +139,7 @@ def with_waivers(
         return result, evidence.in_force(catalog, table, datetime.now(UTC))
     except CatalogError as exc:
         said = f"the report does not tell the table's earlier waivers: {exc.what}"
-        return result.model_copy(update={"warnings": (*result.warnings, said)}), ()
+        return result.warned(said), ()
 
 
 def close_run(

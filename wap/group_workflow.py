@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from temporalio import workflow
@@ -12,7 +13,9 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from wap import attributes, failures, metrics
+    from wap.abreast import Abreast
     from wap.calling import call
+    from wap.ending import told_and_closed
     from wap.group_steps import GroupSteps, Ready
     from wap.membership import member_id
     from wap.model import (
@@ -106,6 +109,7 @@ class PublishTogether:
             for name in request.members
         ]
         self._saga = Saga()
+        self._abreast = Abreast(request.abreast)
         self._steps: list[StepState] = []
         self._undo_failures: dict[str, Exception] = {}
         self._result: RunResult | None = None
@@ -174,8 +178,7 @@ class PublishTogether:
         if self._active:
             await self._group_step(GroupSteps.check_group, [m.run for m in self._active])
         for _ in range(MAX_REBASES):
-            for member in self._active:
-                await self._stage(member)
+            await self._stage_all()
             if not self._active:
                 return self._conclude(Ending.PUBLISHED)
             self._name_group()
@@ -204,8 +207,7 @@ class PublishTogether:
         """Audit every table beside the others; once more, where rows of one were set aside."""
         divided = True
         while divided:
-            for member in self._active:
-                await self._audit(member)
+            await self._abreast.each(self._audit, self._active)
             divided = await self._divided()
         # All were audited before the group is rejected: its report tells of every table.
         self._reject_if_any_is_bad()
@@ -217,15 +219,27 @@ class PublishTogether:
         member.resolved = resolved
         member.reason = resolved.refused or ""
 
-    async def _stage(self, member: Member) -> None:
-        """Open its branch and write its batch; one that is staged already stays as it is."""
-        if member.staged:
+    async def _stage_all(self) -> None:
+        """Have every batch on the branch; those that are staged already stay as they are."""
+        members = [member for member in self._active if not member.staged]
+        if self._abreast.limit > 1:
+            # In turn: on some catalogs the branch is one for all tables, and the first makes it.
+            for member in members:
+                await self._open(member)
+            await self._abreast.each(self._write, members)
             return
+        for member in members:
+            await self._open(member)
+            await self._write(member)
+
+    async def _open(self, member: Member) -> None:
         if not member.opened:
             member.opened = True
             self._saga.undo_with(f"drop_branch {member.name}", lambda: self._drop_branch(member))
         opened: Opened = await self._step(member, Steps.open_branch)
         member.warn(opened.warnings)
+
+    async def _write(self, member: Member) -> None:
         staged: Staged = await self._step(member, Steps.stage, limit=failures.LONG, moves_rows=True)
         member.rows = staged.rows
         member.bytes_written += staged.bytes
@@ -334,28 +348,12 @@ class PublishTogether:
             )
         except ActivityError as exc:
             said = f"the group's report was not written: {failures.describe(exc)}"
-            result = _warned(result, said)
+            result = result.warned(said)
         closed = [
-            await self._close(member, told)
+            await told_and_closed(partial(self._step, member), told)
             for member, told in zip(self._members, result.members, strict=True)
         ]
         return result.model_copy(update={"members": tuple(closed)})
-
-    async def _close(self, member: Member, result: RunResult) -> RunResult:
-        if not result.nothing_new:
-            try:
-                await self._step(
-                    member, Steps.record_lineage, result, retry=failures.LINEAGE, heed_cancel=False
-                )
-            except ActivityError as exc:
-                result = _warned(result, f"lineage not recorded: {failures.describe(exc)}")
-        try:
-            closed: RunResult = await self._step(
-                member, Steps.close, result, retry=failures.FORWARD, heed_cancel=False
-            )
-        except ActivityError as exc:
-            return _warned(result, f"report or ledger not written: {failures.describe(exc)}")
-        return closed
 
     def _conclude(self, ending: Ending, reason: str = "") -> RunResult:
         members = tuple(self._told(member, ending, reason) for member in self._members)
@@ -444,6 +442,7 @@ class PublishTogether:
         if heed_cancel:
             # An activity that ends before it hears of the cancel returns as if there were none.
             _raise_if_cancelled()
+            self._abreast.raise_if_over()
         return value
 
     def _tell_group(self) -> None:
@@ -470,7 +469,3 @@ def _cancelled() -> bool:
 def _raise_if_cancelled() -> None:
     if _cancelled():
         raise asyncio.CancelledError
-
-
-def _warned(result: RunResult, warning: str) -> RunResult:
-    return result.model_copy(update={"warnings": (*result.warnings, warning)})

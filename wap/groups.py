@@ -116,6 +116,7 @@ def request_of(project: Project, name: str) -> RunRequest:
         members=tuple(one.pipeline.name for one in members),
         contracts=project.groups[name].contracts,
         heartbeat_seconds=project.temporal.heartbeat_seconds,
+        abreast=project.groups[name].abreast,
     )
 
 

@@ -120,6 +120,7 @@ class RunRequest(Value):
         members: pipelines that are published together; ``pipeline`` names their group then.
         contracts: files of the group's own contracts, each about the table of one of its members.
         replay: nothing is read but rows of the quarantine table.
+        abreast: so many members are staged, and audited, at once.
     """
 
     project: str
@@ -138,6 +139,7 @@ class RunRequest(Value):
         return self.model_copy(update={"pipeline": pipeline, "members": ()})
 
     replay: Replay | None = None
+    abreast: int = 1
 
 
 class StepState(Value):
@@ -317,6 +319,10 @@ class RunResult(Value):
     waiver: Waiver | None = None
     members: tuple[RunResult, ...] = ()
     quarantine: Quarantined | None = None
+
+    def warned(self, *said: str) -> Self:
+        """The result with further warnings."""
+        return self.model_copy(update={"warnings": (*self.warnings, *said)})
 
     @property
     def exit_code(self) -> ExitCode:

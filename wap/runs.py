@@ -7,6 +7,7 @@ import json
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -383,13 +384,19 @@ class RunFolder:
     def steps(self) -> tuple[StepFacts, ...]:
         """The steps in the order they first began; attempts and rounds of one step added up."""
         merged: dict[str, StepFacts] = {}
-        for name in self._documents.names():
-            if not name.startswith("step-"):
-                continue
-            facts = StepFacts.model_validate_json(self._read(name))
+        for facts in self._attempts():
             earlier = merged.get(facts.name)
             merged[facts.name] = _added(earlier, facts) if earlier else facts
         return tuple(merged.values())
+
+    def was_disturbed(self) -> bool:
+        """Whether an attempt of a step came to no end of its own, or failed, and was made again."""
+        return any(facts.attempts > 1 for facts in self._attempts())
+
+    def _attempts(self) -> Iterator[StepFacts]:
+        for name in self._documents.names():
+            if name.startswith("step-"):
+                yield StepFacts.model_validate_json(self._read(name))
 
     def remove(self) -> None:
         """Remove the folder once ledger and report hold what matters."""

@@ -294,6 +294,8 @@ class GroupSection(Section):
     """The pipelines that load them."""
     contracts: tuple[str, ...] = ()
     """Contract files that are checked only when the group is published, beside each pipeline's."""
+    abreast: int = Field(default=2, ge=1, le=64)
+    """So many tables are staged and audited at once, each with a step's memory; 1: in turn."""
 
 
 class GroupsSection(RootModel[dict[GroupName, GroupSection]]):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from catalog.base import BranchCatalog
+from catalog.errors import CatalogError
 from catalog.refs import Branch, Seal, Snapshot, TableName
 from checks.report import Report
 from wap import evidence
-from wap.model import SnapshotMove
-from wap.runs import RunFolder
+from wap.model import Ending, RunResult, SnapshotMove
+from wap.quarantine.beside import table_of
+from wap.quarantine.table import is_replay
+from wap.runs import PinnedPlan, RunFolder
 from wap.steps import Undone
 
 _PUBLISHED = "nothing: the run is published"
@@ -76,8 +79,37 @@ def dissolve(catalog: BranchCatalog, folder: RunFolder, union: str) -> Undone:
     if folder.has_plan(0):
         pinned = folder.plan(0)
         undone = undo_run(catalog, union, pinned.pipeline.table_name, pinned.before)
+        if undone.published is not None:
+            clear_up(catalog, union, pinned, folder)
     folder.remove()
     return undone
+
+
+def clear_up(
+    catalog: BranchCatalog,
+    run_id: str,
+    pinned: PinnedPlan,
+    folder: RunFolder,
+    result: RunResult | None = None,
+) -> tuple[str, ...]:
+    """Remove what attempts that were killed left of a run that is published.
+
+    Args:
+        result: what the run came to; None: it is known to be published.
+
+    Returns:
+        What is left all the same, for people: it is in nobody's way.
+    """
+    if (result and result.ending is not Ending.PUBLISHED) or not folder.was_disturbed():
+        return ()
+    aside = table_of(pinned, replay=is_replay(pinned))
+    try:
+        for table in filter(None, (pinned.pipeline.table_name, aside)):
+            catalog.drop(Branch.of_run(run_id), table)
+    except CatalogError as exc:
+        said = f"files of attempts that died may be left, until `wap maintain`: {exc.what}"
+        return (said,)
+    return ()
 
 
 def take_over(catalog: BranchCatalog, run_id: str, table: TableName, folder: RunFolder) -> None:

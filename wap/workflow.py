@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from wap import attributes, failures, holding, metrics
     from wap.calling import call
+    from wap.ending import told_and_closed
     from wap.model import (
         CheckCounts,
         Ending,
@@ -170,7 +171,7 @@ class WriteAuditPublish:
                 # The publish had taken effect although its answer never came.
                 error, result = None, self._conclude(Ending.PUBLISHED)
         await uninterrupted(self._place.leave())
-        self._result = await uninterrupted(self._finish(result))
+        self._result = await uninterrupted(told_and_closed(self._step, result))
         self._tell_status(self._result.ending.value)
         metrics.run_ended(
             workflow.metric_meter(), self._result, self._bytes_written, workflow.now()
@@ -393,23 +394,6 @@ class WriteAuditPublish:
         if undone.published is not None:
             self._published = undone.published
 
-    async def _finish(self, result: RunResult) -> RunResult:
-        """Lineage, report and ledger; none of them can change the ending any more."""
-        if not result.nothing_new:
-            try:
-                await self._step(
-                    Steps.record_lineage, result, retry=failures.LINEAGE, heed_cancel=False
-                )
-            except ActivityError as exc:
-                result = _warned(result, f"lineage not recorded: {failures.describe(exc)}")
-        try:
-            closed: RunResult = await self._step(
-                Steps.close, result, retry=failures.FORWARD, heed_cancel=False
-            )
-        except ActivityError as exc:
-            return _warned(result, f"report or ledger not written: {failures.describe(exc)}")
-        return closed
-
     def _conclude(self, ending: Ending, reason: str = "") -> RunResult:
         published = ending is Ending.PUBLISHED
         resolved = self._resolved
@@ -483,7 +467,3 @@ class WriteAuditPublish:
     def _raise_if_cancelled(self) -> None:
         if self._cancelled():
             raise asyncio.CancelledError
-
-
-def _warned(result: RunResult, warning: str) -> RunResult:
-    return result.model_copy(update={"warnings": (*result.warnings, warning)})

@@ -8,8 +8,9 @@ import pytest
 from catalog import Branch
 from catalog.base import TableShape
 from wap.declared import declared
-from wap.drill.crashes import _Place, _wrong, look
-from wap.drill.scratch import Batch, scratch_of
+from wap.drill.looking import NOTHING, Expected, look, wrong_with
+from wap.drill.making import scratch_of
+from wap.drill.scratch import Batch
 from wap.project import load_project
 from wap.worker import open_ports
 
@@ -57,18 +58,20 @@ def test_every_way_a_run_can_take_survives_a_kill_and_the_real_tables_see_nothin
     with_neighbour(shop)
     shop.orders("orders-1.csv", range(50))
     files, report = shop.files(), {p.name for p in (shop.root / "reports").iterdir()}
-    some = ["publish:after", "hold:after", "rebase:before"]
+    some = ["drop_branch:after", "hold:after", "rebase:before", "quarantine:after", "unite:after"]
     every = request.config.getoption("--boundaries") == "all"
     chosen = [] if every else [part for at in some for part in ("--boundary", at)]
     found, said = drill(shop, *chosen, "--heartbeat", "1")
     crash = found["crash"]
     assert found["ok"] is True
     assert (crash["rows"], crash["heartbeat_seconds"]) == (50, 1.0)
-    assert len(crash["boundaries"]) == (28 if every else len(some))
+    assert len(crash["boundaries"]) == (38 if every else len(some))
     expected = {"published": ("published", 1, 50), "overtaken": ("published", 1, 50),
-                "rejected": ("rejected", 0, 0), "held": ("held", 0, 0)}  # fmt: skip
+                "rejected": ("rejected", 0, 0), "held": ("held", 0, 0),
+                "quarantined": ("published", 1, 50), "united": ("published", 1, 350)}  # fmt: skip
     for one in crash["boundaries"]:
-        told = (one["ending"], one["published"], one["rows"])
+        told = (one["ending"], one["published"], one["rows"] + one["aside"])
+        assert (one["aside"] > 0) == (one["scenario"] == "quarantined")
         assert told == expected[one["scenario"]], one
         assert (one["branches"], one["files"], one["folders"], one["said"]) == (0, 0, 0, ""), one
         assert one["seconds"] > 0
@@ -90,8 +93,7 @@ def test_what_a_sick_product_leaves_is_seen_and_named(shop):
                    heartbeat_seconds=1) as scratch,
     ):  # fmt: skip
         assert scratch.run().code == 0
-        place = _Place("published", "stage", "after")
-        assert _wrong(place, look(scratch), 50) == []
+        assert wrong_with(look(scratch), Expected(1, 50)) == []
         data = next((scratch.root / "warehouse").rglob("*.parquet"))
         shutil.copy(data, data.with_name("batch-left.parquet"))
         (scratch.root / ".wap/runs/orders-1").mkdir()
@@ -101,15 +103,14 @@ def test_what_a_sick_product_leaves_is_seen_and_named(shop):
             own.catalog.open_branch(
                 Branch.of_run("orders-20260101-000000-0123abcd"), table, TableShape(found.schema)
             )
-        wrong = _wrong(place, look(scratch), 25)
+        wrong = wrong_with(look(scratch), Expected(1, 25))
         assert wrong == [
             "main shows 50 rows, not 25",
             "1 staging branches are left",
             "1 files are left that nothing refers to",
             "1 folders of runs are left",
         ]
-        never = _Place("rejected", "audit", "after")
-        assert "main holds it 1 times, not 0" in _wrong(never, look(scratch), 50)
+        assert "main holds it 1 times, not 0" in wrong_with(look(scratch), NOTHING)
         scratch.restart()
         assert look(scratch).published == 0
         assert scratch.files() == set()
@@ -175,7 +176,11 @@ def test_spoilings_that_a_contract_misses_are_listed_with_a_hint_and_nothing_is_
     verdicts = {s["column"]: s["caught"] for s in found["gate"]["spoilings"]}
     assert verdicts["customer"] == [f"{contract}:columns.customer.checks.missing"]
     assert (verdicts["placed"], found["gate"]["idle"]) == ([], [])
-    drill(shop, "--gate", "--spoiling", "duplicates", "--spoiling", "empty")
+    page = shop.root / "drills" / "gate.html"
+    drill(shop, "--gate", "--spoiling", "duplicates", "--spoiling", "empty", "--report", str(page))
+    assert "0 of 2 spoilings missed" in page.read_text()
+    other = shop.wap("drill", "shop.orders", "--gate", "--report", "gate.pdf")
+    assert (other.returncode, "HTML or Markdown" in other.stderr) == (2, True)
 
 
 def test_a_gate_drill_of_a_table_that_is_not_published_says_so(shop):

@@ -232,3 +232,25 @@ def test_a_terminated_group_is_cleared_up_whole(pair):
         told = ports.ledger.runs()
     assert [facts.result.ending for facts in told] == [Ending.ROLLED_BACK] * 2
     assert {facts.result.table for facts in told} == {"shop.customers", "shop.orders"}
+
+
+@pytest.mark.slow
+def test_a_group_is_drilled_on_scratch_tables(pair, request):
+    pair.orders("orders-1.csv", range(20))
+    customers(pair, "customers-1.csv", range(20))
+    every = request.config.getoption("--boundaries") == "all"
+    some = ("drop_branch:after", "rebase:before")
+    chosen = [] if every else [part for at in some for part in ("--boundary", at)]
+    done = pair.wap("drill", "--group", "both", *chosen, "--heartbeat", "1", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    crash = json.loads(done.stdout)["crash"]
+    assert len(crash["boundaries"]) == (30 if every else len(some))
+    for one in crash["boundaries"]:
+        told = (one["ending"], one["published"], one["rows"])
+        rejected = one["scenario"] == "rejected"
+        assert told == (("rejected", 0, 0) if rejected else ("published", 1, 40)), one
+        assert (one["branches"], one["files"], one["folders"], one["said"]) == (0, 0, 0, ""), one
+    assert pair.files() == []
+    assert pair.server() is None
+    mixed = pair.wap("drill", "orders", "--group", "both")
+    assert (mixed.returncode, "--group" in mixed.stderr) == (2, True)

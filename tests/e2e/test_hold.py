@@ -8,12 +8,16 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import PIPELINE, WAP_TOML, Shop
+from tests.e2e.test_maintain import AT_ONCE, SHORT
+from wap.maintenance import maintain
+from wap.project import load_project
 
 CONTRACT = """\
 dataset: wap/shop/orders
@@ -73,10 +77,9 @@ class Counter(Shop):
         return int(rows["n"])
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
-    shop = Counter(tmp_path_factory.mktemp("held") / "shop")
-    shop.write("wap.toml", WAP_TOML)
+def declare(shop: Shop, settings: str = WAP_TOML) -> None:
+    """Orders that are held when a new one is below zero."""
+    shop.write("wap.toml", settings)
     pipeline = PIPELINE.format(write="{mode: append}", on_change="strict")
     contracts = "contracts: [contracts/orders.yml, contracts/orders.batch.yml]\non_failure: hold"
     pipeline = pipeline.replace("contracts: [contracts/orders.yml]", contracts)
@@ -89,11 +92,22 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
     shop.write("contracts/orders.batch.yml", BATCH)
     shop.write("contracts/notes.yml", BATCH.replace("valid_min: 0", "valid_min: -5"))
     shop.orders("orders-1.csv", range(10))
-    shop.result("orders")
-    yield shop
+
+
+def stop(shop: Shop) -> None:
+    """Kill the server that held runs leave."""
     server = shop.server()
     if server is not None and server.pid is not None:
         os.kill(server.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
+    shop = Counter(tmp_path_factory.mktemp("held") / "shop")
+    declare(shop)
+    shop.result("orders")
+    yield shop
+    stop(shop)
 
 
 def test_a_held_run_is_seen_by_those_who_decide_until_it_is_approved(shop):
@@ -169,6 +183,19 @@ def test_an_input_that_another_run_published_is_not_approved(shop):
     assert "overtaken" in shop.decide("approve", held["run_id"], code=2)
     assert shop.decide("reject", held["run_id"])["ending"] == "rejected"
     assert shop.sees(file) == 10
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+def test_a_clean_up_whose_clock_is_years_off_takes_nothing_of_a_held_run(shop, years):
+    """Who is at work is told by Temporal; a clock only says how old a file looks."""
+    file, held = shop.held()
+    before, later = shop.sees(file), datetime.now(UTC) + timedelta(days=365 * years)
+    done = maintain(load_project(shop.root, {**AT_ONCE, **SHORT}), now=later)
+    assert held["run_id"] not in {run.run_id for run in done.runs if run.action == "removed"}
+    assert shop.sees(file) == before
+    assert shop.decide("approve", held["run_id"])["ending"] == "published"
+    assert shop.sees(file) == 10
+    assert json.loads(shop.wap("verify", "--json").stdout)["ok"] is True
 
 
 # --- kills ---------------------------------------------------------------------------------------

@@ -591,3 +591,14 @@ def test_warm_worker_killed_under_a_run(shop: Shop, door_dies_too: bool) -> None
     assert ids(shop) == list(range(200_000))
     assert len(shop.data_files()) == 1
     assert shop.server() is None
+
+
+def test_a_file_that_is_named_at_the_door_and_is_not_there_starts_nothing(shop: Shop) -> None:
+    shop.orders("orders-[1].csv", range(3))
+    for wrong in ("data/none.csv", "data/none-*.csv"):
+        done = shop.run("orders", "--source", str(shop.root / wrong))
+        assert (done.returncode, "no file is there" in done.stderr) == (2, True)
+    assert shop.server() is None
+    assert not (shop.root / ".wap" / "temporal").exists()
+    there = shop.root / "data" / "orders-[1].csv"
+    assert shop.result("orders", "--source", str(there))["ending"] == "published"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -132,6 +133,39 @@ def test_a_disk_that_is_full_for_the_ledger(loaded: Sick) -> None:
         assert "free some space" in done.stdout + done.stderr
         loaded.untouched(before, files)
     loaded.healed(after, **url)
+
+
+#: Bytes; Temporal's database and our own stay below it, the batch's data file does not.
+LIMIT = 6_000_000
+
+
+def test_a_limit_on_the_size_of_files(loaded: Sick) -> None:
+    """What is smaller goes through; the data file is refused, and nothing is left of it."""
+    before = ids(loaded) or []
+    files, first = loaded.kept(), len(before)
+    rows = range(first, first + 300_000)
+    path = loaded.write(
+        "data/orders-large.csv",
+        "\n".join(
+            [
+                "id,customer,amount,placed",
+                *(f"{i},{os.urandom(30).hex()},1.50,2026-01-01" for i in rows),
+            ]
+        )
+        + "\n",
+    )
+    door = loaded.start("orders", "--json")
+    resource.prlimit(door.pid, resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
+    out, err = door.communicate(timeout=240)
+    assert door.returncode == 3, out + err
+    result = json.loads(out)
+    assert "a file may not grow so large here" in result["reason"]
+    assert "ulimit -f" in result["reason"]
+    loaded.untouched(before, files)
+    assert loaded.result("orders")["ending"] == "published"
+    assert len(ids(loaded) or []) == first + len(rows)
+    assert loaded.wap("rollback", "shop.orders", "--yes").returncode == 0
+    path.unlink()
 
 
 # --- locks --------------------------------------------------------------------------------------

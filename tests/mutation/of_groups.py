@@ -17,7 +17,28 @@ _rollback = guards_of("catalog/rollback.py", "tests/behaviors/test_catalog_group
 
 _UNDO = 'self._saga.undo_with(f"drop_branch {member.name}", lambda: self._drop_branch(member))'
 
+_ABREAST = "tests/workflow/test_group_abreast.py"
+_abreast = guards_of("wap/abreast.py", _ABREAST)
+
 GUARDS: tuple[Guard, ...] = (
+    _abreast(
+        "a table that is still written when the group is undone",
+        "            await uninterrupted(_ended(lanes))\n",
+        "",
+        "test_nothing_is_undone_while_a_table_is_still_at_work",
+    ),
+    _abreast(
+        "a table that goes on behind the failure of another",
+        "if self._over:",
+        "if False:",
+        "test_a_table_whose_step_ends_behind_the_failure_of_another_begins_no_further_one",
+    ),
+    _abreast(
+        "more tables at once than were asked for",
+        "range(min(self.limit, len(waiting)))",
+        "range(len(waiting))",
+        "test_so_many_tables_are_at_work_at_once_and_no_more",
+    ),
     _workflow(
         "a group of which one table's audit failed",
         "if any(member.reason for member in self._members):",

@@ -19,7 +19,35 @@ _liveness = guards_of("wap/liveness.py", _UNIT)
 _maintenance = guards_of("wap/maintenance.py", _UNIT)
 _ONLY = "test_only_files_that_nothing_needs_are_deleted[sqlite]"
 
+_HALFWAY = "tests/behaviors/test_catalog_halfway.py"
+_halfway = guards_of("catalog/halfway.py", _HALFWAY)
+
 GUARDS: tuple[Guard, ...] = (
+    _halfway(
+        "a late commit whose metadata file was deleted",
+        "if now.metadata_location != seen:",
+        "if True:",
+        "test_a_late_commit_of_the_run_is_never_left_without_its_metadata_file[sqlite]",
+    ),
+    _halfway(
+        "metadata files of other runs",
+        " if naming.is_metadata_of(f.path, branch.run_id)]",
+        "]",
+        "test_of_another_run_no_metadata_file_is_taken[sqlite]",
+    ),
+    _halfway(
+        "metadata files of another table in the same place",
+        "[f for f in old if _is_of(table, f)]",
+        "old",
+        "test_killed_between_a_commit_and_its_clearing_up_a_run_leaves_nothing[sqlite]",
+    ),
+    _cleanup(
+        "metadata files of commits that died half-way",
+        "            count.add(clear_halfway(home, branch, name))\n",
+        "",
+        f"{_HALFWAY}::"
+        "test_killed_in_the_middle_of_any_file_and_dropped_a_run_leaves_nothing[sqlite]",
+    ),
     _expiry(
         "a ref that moved under an expiry",
         "moves.refs_are(table.metadata)",
@@ -130,7 +158,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _orphans(
         "another table in the same place",
-        "elif told[1].decode().lower() != str(table.metadata.table_uuid):",
+        "elif told != str(table.metadata.table_uuid):",
         "elif False:",
         "test_a_place_that_two_tables_share_is_left_alone[sqlite]",
     ),

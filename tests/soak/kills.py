@@ -20,12 +20,10 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pyiceberg.catalog.sql import SqlCatalog
 
-from catalog import TableName
 from tests.behaviors.places import Folder
 from tests.e2e.conftest import CONTRACT, PIPELINE, ROOT, WAP_TOML, Shop, environment
 from tests.soak.readers import PlainReader, Seen, unreachable
@@ -49,13 +47,11 @@ class Tale:
     Attributes:
         good: first id and number of rows of every batch that must be on main.
         seconds: how long a run takes that nobody kills.
-        swept: metadata files of killed commits that a sweep had to remove.
     """
 
     seed: int
     kills: int = 0
     servers: int = 0
-    swept: int = 0
     batches: int = 0
     next_id: int = 0
     seconds: float = 0.0
@@ -194,22 +190,9 @@ class Soak:
         finally:
             reader.close()
         litter = {f for f in litter if not (f.parent.name == "wap-evidence" and f.name in seals)}
-        self._sweep(litter)
+        assert not litter, f"left behind: {sorted(litter)}"
         assert not list((self.shop.root / ".wap" / "runs").glob("*")), "a run's folder is left"
         self._check_proof()
-
-    def _sweep(self, litter: set[Path]) -> None:
-        """Of a killed commit small files may stay; what ``wap maintain`` does removes them."""
-        kinds = (".avro", ".metadata.json")
-        assert all(f.name.endswith(kinds) for f in litter), f"left behind: {sorted(litter)}"
-        if not litter:
-            return
-        with open_ports(load_project(self.shop.root, {})) as ports:
-            later = datetime.now(UTC) + timedelta(days=1)
-            gone = ports.catalog.sweep(TableName.parse(TABLE), before=later, live=frozenset)
-            ports.catalog.close()
-        assert {Path(one.path) for one in gone} == litter
-        self.tale.swept += len(litter)
 
     def _check_proof(self) -> None:
         """What ``wap verify`` says."""
@@ -245,8 +228,7 @@ def main() -> None:
         soak.close()
     tale = soak.tale
     print(f"{tale.kills} kills, {tale.servers} of the server too, {tale.batches} batches: "
-          f"{tale.endings}; {len(tale.ids)} rows on main, each once; "
-          f"{tale.swept} metadata files swept")  # fmt: skip
+          f"{tale.endings}; {len(tale.ids)} rows on main, each once; nothing left")  # fmt: skip
     if arguments.folder is None:
         shutil.rmtree(folder)
 

@@ -60,10 +60,18 @@ async def _run_saga(
             activity_executor=threads,
             max_cached_workflows=cached,
         ):
-            name, members = (
-                ("nyc", world.names) if isinstance(world, GroupWorld) else ("flights", ())
+            name, members, abreast = (
+                ("nyc", world.names, world.abreast)
+                if isinstance(world, GroupWorld)
+                else ("flights", (), 1)
             )
-            request = RunRequest(project="p", pipeline=name, members=members, heartbeat_seconds=30)
+            request = RunRequest(
+                project="p",
+                pipeline=name,
+                members=members,
+                heartbeat_seconds=30,
+                abreast=abreast,
+            )
             workflow = PublishTogether if members else WriteAuditPublish
             with contextlib.nullcontext() if skips else env.with_time_skipping_disabled():
                 handle: WorkflowHandle[Any, Any] = await env.client.start_workflow(

@@ -35,6 +35,7 @@ class GroupWorld(Steps, GroupSteps):
     """Steps over integers, by pipeline. A branch is (base, head)."""
 
     names: tuple[str, ...] = GROUP
+    abreast: int = 1
     main: dict[str, int] = field(default_factory=dict)
     branches: dict[str, tuple[int, int]] = field(default_factory=dict)
     sealed: dict[str, int] = field(default_factory=dict)

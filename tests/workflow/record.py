@@ -129,6 +129,12 @@ SCENES: dict[str, Callable[[], Scene]] = {
         moved_once(GroupWorld(redone={"weather"}, done_meanwhile={"flights"}), *GROUP)
     ),
     "group_in_a_cluster": lambda: Scene(GroupWorld(), asked={"indexed": True, "data_queue": True}),
+    "group_abreast": lambda: Scene(
+        moved_once(GroupWorld(redone={"weather"}), "weather"), asked={"abreast": 2}
+    ),
+    "group_abreast_rolled_back": lambda: Scene(
+        GroupWorld(faults={"stage weather": [("before", "EngineError", 1)]}), asked={"abreast": 3}
+    ),
     "in_a_cluster": lambda: Scene(World(), asked={"indexed": True, "data_queue": True}),
 }
 

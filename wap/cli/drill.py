@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,8 +23,13 @@ if TYPE_CHECKING:
 
 @app.command()
 def drill(
-    target: Annotated[str, typer.Argument(help="A table, or the pipeline that loads it.")],
+    target: Annotated[
+        str | None, typer.Argument(help="A table, or the pipeline that loads it.")
+    ] = None,
     project: ProjectOption = Path(),
+    group: Annotated[
+        str | None, typer.Option(help="Kill runs of this group of wap.toml instead.")
+    ] = None,
     gate: Annotated[
         bool, typer.Option("--gate", help="Spoil a published batch instead of killing workers.")
     ] = False,
@@ -50,23 +56,47 @@ def drill(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the scratch project there, to look into it.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write it as a page, too: a file ….html or ….md.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Kill a worker at every boundary of a run of scratch tables; or see what the gate misses."""
+    from wap.drill.faces import face_of, write_face  # noqa: PLC0415 - see the package's docstring
+
     opened = open_project(project)
+    _refuse_two_targets(target, group, [gate or None, source, start, end])
     _refuse_mixed(gate, crash_only=[boundary, source, start, end, heartbeat, keep or None],
                   gate_only=[spoiling])  # fmt: skip
-    said = _declared(opened, target)
-    if gate:
-        found = _gate(opened, said, spoiling or [])
+    began = datetime.now(UTC)
+    if report is not None:
+        face_of(report)
+    if group is not None:
+        found = _group(opened, group, boundary or [], heartbeat, keep=keep)
+    elif gate:
+        found = _gate(opened, _declared(opened, str(target)), spoiling or [])
     else:
+        said = _declared(opened, str(target))
         batch = _batch(opened, said, source or [], start, end)
         found = _crash(opened, said, batch, boundary or [], heartbeat, keep=keep)
+    if report is not None:
+        write_face(report, found, began)
     if as_json:
         print_json({**found.model_dump(mode="json"), "ok": found.ok})
     else:
         _show(found)
     raise typer.Exit(0 if found.ok else 1)
+
+
+def _refuse_two_targets(target: str | None, group: str | None, of_one: list[object]) -> None:
+    if (target is None) == (group is None):
+        raise ConfigError("name a table or pipeline, or a group by --group", hint="one of them")
+    if group is not None and any(value is not None for value in of_one):
+        raise ConfigError(
+            "these options are of one pipeline",
+            hint="--gate, --source, --start and --end go without --group: each of its pipelines "
+            "reads its own source",
+        )
 
 
 def _refuse_mixed(gate: bool, *, crash_only: list[object], gate_only: list[object]) -> None:
@@ -117,6 +147,20 @@ def _crash(
     return Drill(pipeline=said.pipeline.name, table=str(said.table), crash=crash)
 
 
+def _group(
+    project: Project, group: str, boundaries: list[str], heartbeat: float | None, *, keep: bool
+) -> Drill:
+    from wap.drill.crashes import drill_group  # noqa: PLC0415 - see the package's docstring
+    from wap.drill.model import Drill  # noqa: PLC0415 - see above
+
+    with Counted(messages, "kill") as counted:
+        crash = drill_group(
+            project, group, boundaries=boundaries, heartbeat_seconds=heartbeat, keep=keep,
+            told=counted.told,
+        )  # fmt: skip
+    return Drill(pipeline=group, table=f"group {group}", crash=crash)
+
+
 def _gate(project: Project, said: Declared, spoilings: list[str]) -> Drill:
     from wap.cli.proof import looking_of  # noqa: PLC0415 - see the package's docstring
     from wap.drill.gate import drill_gate  # noqa: PLC0415 - see above
@@ -163,13 +207,12 @@ def _show_crash(found: Drill, crash: CrashDrill) -> None:
 
 
 def _boundary(one: Boundary) -> tuple[Text | str, ...]:
+    from wap.drill.faces import left_over, rows_shown, times  # noqa: PLC0415 - see the package's docstring
+
     mark = Text("✔", "green") if one.ok else Text("✘", "red")
-    found = ((one.branches, "branches"), (one.files, "files"), (one.folders, "folders"))
-    left = [f"{number} {what}" for number, what in found if number]
-    times = {0: "not at all", 1: "once"}.get(one.published, f"{one.published} times")
     return (
-        mark, one.scenario, f"{one.when} {one.step}", one.ending, times, f"{one.rows:,}",
-        ", ".join(left) or "nothing", f"{one.seconds:.1f}", Text(one.said, "red"),
+        mark, one.scenario, f"{one.when} {one.step}", one.ending, times(one), rows_shown(one),
+        left_over(one), f"{one.seconds:.1f}", Text(one.said, "red"),
     )  # fmt: skip
 
 

@@ -209,7 +209,10 @@ def _verdict(result: RunResult) -> tuple[str, str]:
 
 def print_group(console: Console, result: RunResult, root: Path) -> None:
     """The verdict on all tables of a group, and what became of each."""
-    console.print(Text.assemble(_verdict(result), "   ", (f"group {result.pipeline}", "bold")))
+    idle = sum(one.nothing_new for one in result.members)
+    told = f"   {len(result.members) - idle} tables, {idle} more had nothing new" if idle else ""
+    verdict = _verdict(result)
+    console.print(Text.assemble(verdict, "   ", (f"group {result.pipeline}", "bold"), told))
     tables = Table.grid(padding=(0, 2))
     for one in result.members:
         tables.add_row(

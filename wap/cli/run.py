@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -110,7 +111,7 @@ def requests_of(
         RunRequest(
             project=project.id,
             pipeline=name,
-            inputs=tuple(_absolute(s) for s in source),
+            inputs=tuple(_input(project, s) for s in source),
             interval=(start, end) if start is not None and end is not None else None,
             heartbeat_seconds=project.temporal.heartbeat_seconds,
         )
@@ -122,14 +123,22 @@ def requests_of(
     return requests
 
 
-def _absolute(path: str) -> str:
+def _input(project: Project, path: str) -> str:
     """A path given at the door means what it means where the door was opened.
 
     Raises:
-        ConfigError: a URL with a secret in it; Temporal would keep it for good.
+        ConfigError: no file is there; or a URL with a secret in it, which Temporal would keep
+            for good.
     """
     if not is_url(path):
-        return str(Path(path).absolute())
+        absolute = Path(path).absolute()
+        # Workers of a given server may see files that this machine does not.
+        local = project.temporal.address is None
+        if local and not (absolute.exists() or glob.glob(str(absolute), recursive=True)):  # noqa: PTH207 - a pattern as the source reads it
+            raise ConfigError(
+                "no file is there", where=f"--source {path}", hint="paths start at this folder"
+            )
+        return str(absolute)
     if without_password(path) != path:
         raise ConfigError(
             "the URL may hold a secret, and what is given here is kept in Temporal's history",

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from catalog.refs import TableName
 from wap.declared import Declared
+from wap.field_map import quoted
 from wap.pipeline import Pipeline
 from wap.project import Project
 from wap.settings import Section
 
-#: The contract that no batch passes.
-_NEVER = "contracts/wap-drill-never.yml"
+OnFailure = Literal["reject", "hold", "quarantine"]
+#: A contract beside the pipeline's own, or in their place.
+MORE = "contracts/wap-drill.yml"
 
 
-def declare(root: Path, said: Declared, *, never: bool = False, hold: bool = False) -> None:
-    """Write the pipeline's files, as declared, or with a contract that no batch passes."""
+def declare(
+    root: Path,
+    said: Declared,
+    *,
+    more: str | None = None,
+    alone: bool = False,
+    on_failure: OnFailure = "reject",
+) -> None:
+    """Write the pipeline's files as declared, or with a contract of the drill's.
+
+    Args:
+        more: the text of that contract.
+        alone: it stands in place of the pipeline's own.
+        on_failure: what a failed audit then leads to.
+    """
     document = _document_of(said.pipeline)
     contracts = {c.path: c.text for c in said.contracts}
-    if never:
-        contracts[_NEVER] = rows_contract(said.table, {"must_be_less_than": 0})
-        document |= {"contracts": [*document["contracts"], _NEVER]}
-        document.pop("hold", None)
-        document["on_failure"] = "hold" if hold else "reject"
+    if more is not None:
+        contracts = {MORE: more} if alone else {**contracts, MORE: more}
+        for section in ("hold", "quarantine"):
+            document.pop(section, None)
+        document |= {"contracts": [*contracts], "on_failure": on_failure}
+        if on_failure == "quarantine":
+            document["quarantine"] = {"max_percent": 100}
     for path, text in contracts.items():
         write(root / path, text)
     # JSON is YAML.
@@ -44,17 +61,30 @@ def rows_contract(table: TableName, rows: Mapping[str, int]) -> str:
     return json.dumps({"dataset": dataset, "columns": [], "checks": checks})
 
 
-def write_settings(project: Project, root: Path, beside: Path, heartbeat_seconds: float) -> None:
+def eighth_contract(table: TableName, columns: Sequence[str]) -> str:
+    """A contract that about every eighth row breaks, told by its values alone."""
+    dataset = f"wap/{'.'.join(table.namespace)}/{table.name}"
+    expression = f"hash({', '.join(map(quoted, columns))}) % 8 = 0"
+    checks = [{"failed_rows": {"name": "A drill", "expression": expression}}]
+    return json.dumps({"dataset": dataset, "columns": [], "checks": checks})
+
+
+def write_settings(
+    project: Project, root: Path, beside: Path, heartbeat_seconds: float, group: str = ""
+) -> None:
     """Of the real settings those that say how rows are written and audited, and no other.
 
     Args:
         root: of the scratch project, with tables of its own.
         beside: of another one that writes to the same tables.
+        group: the group that is drilled, if any.
     """
     computing = {"engine": project.engine, "spark": project.spark, "audit": project.audit}
     own = [f"[project]\nname = {_toml(project.name)}\n"]
     own += [f"[temporal]\nheartbeat_seconds = {heartbeat_seconds}\n"]
     own += [_section(name, section) for name, section in computing.items()]
+    if group:
+        own.append(_section(f"groups.{group}", project.groups[group]))
     write(root / "wap.toml", "".join(own))
     tables = root.resolve()
     shared = (

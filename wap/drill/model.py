@@ -12,11 +12,13 @@ class Boundary(Value):
     """One kill at one boundary, and what was there when the run had ended all the same.
 
     Attributes:
-        scenario: the way the run took: ``published``, ``rejected``, ``held``, ``overtaken``.
+        scenario: the way the run took: ``published``, ``rejected``, ``held``, ``overtaken``,
+            ``quarantined``, ``united``.
         step, when: where the worker was killed.
         ending: how the run ended once it was run again.
-        published: how often main holds the batch: seals on main.
+        published: how often main holds the batch, or each of several.
         rows: that main shows.
+        aside: rows in the quarantine table.
         branches, files, folders: what was left over: staging branches, files of the warehouse
             that nothing refers to, and folders of runs.
         seconds: from the start of the next door until the run had ended.
@@ -30,6 +32,7 @@ class Boundary(Value):
     ending: str = ""
     published: int = 0
     rows: int = 0
+    aside: int = 0
     branches: int = 0
     files: int = 0
     folders: int = 0

@@ -39,6 +39,11 @@ class Door:
     said: str = ""
 
     @property
+    def why(self) -> str:
+        """The reason it gives, else the last that it said."""
+        return str(self.result.get("reason") or self.said)
+
+    @property
     def was_killed(self) -> bool:
         """Whether it died as by ``kill -9``."""
         return self.code == -signal.SIGKILL
@@ -49,17 +54,22 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in env.items() if not k.startswith(_KEPT_OUT)}
 
 
-def call(arguments: Sequence[str], env: Mapping[str, str]) -> Door:
+def call(arguments: Sequence[str], env: Mapping[str, str], module: str = "wap") -> Door:
     """Call a command of ours as a process of its own, and wait for it.
 
     An interrupt of the drill does not reach it: the drill kills it and clears up.
+
+    Args:
+        arguments: of the command.
+        env: its environment.
+        module: what is run.
 
     Raises:
         WapError: it does not end.
     """
     began = time.monotonic()
     with subprocess.Popen(
-        [sys.executable, "-m", "wap", *arguments],
+        [sys.executable, "-m", module, *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env=dict(env), start_new_session=True,
     ) as process:  # fmt: skip

@@ -163,6 +163,12 @@ def write_error(exc: Exception, location: str) -> EngineError:
         return EngineError(
             "the disk is full", where=location, hint="free some space, then run again"
         )
+    if number == errno.EFBIG or "File too large" in text:
+        return EngineError(
+            "a file may not grow so large here",
+            where=location,
+            hint="raise the limit on the size of files (ulimit -f), then run again",
+        )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return EngineError(
             "the data file may not be written", where=location, hint="check the permissions"

@@ -47,6 +47,7 @@ CASES = [
     (_sql(DatabaseError, "database disk image is malformed"), CorruptMetadataError),
     (PoolTimeoutError("QueuePool limit, connection timed out"), CatalogUnavailableError),
     (OSError(errno.ENOSPC, "No space left on device"), StorageFullError),
+    (OSError(errno.EFBIG, "File too large"), StorageFullError),
     (OSError("[Errno 28] Error writing bytes. Detail: No space left on device"), StorageFullError),
     (OSError(errno.EDQUOT, "Disk quota exceeded"), StorageFullError),
     (PermissionError(errno.EACCES, "Permission denied"), CatalogConfigError),

@@ -13,7 +13,16 @@ import pytest
 
 from checks.errors import ReportError
 from checks.masking import MASK
-from checks.render import Aside, Seen, Story, Waived, read_report, render_text, write_report
+from checks.render import (
+    Aside,
+    MemberStory,
+    Seen,
+    Story,
+    Waived,
+    read_report,
+    render_text,
+    write_report,
+)
 from checks.report import CheckResult, ContractRef, Outcome, Report
 
 FACES = ("report.json", "report.html", "report.md", "junit.xml")
@@ -303,3 +312,27 @@ def test_text_puts_first_what_needs_a_person(build, make_result):
 
 def test_no_audit_is_said_in_words():
     assert render_text(None) == "No audit was made.\n"
+
+
+@pytest.mark.parametrize(
+    ("ending", "endings", "told"),
+    [
+        ("published", ("published", "published"), "2 of 2 tables published in one step; no check"),
+        (
+            "published",
+            ("published", "nothing_new", "nothing_new"),
+            "1 of 3 tables published in one step, 2 had nothing new; no check",
+        ),
+        ("rejected", ("rejected", "rejected"), "None of 2 tables was published; no check"),
+    ],
+)
+def test_a_groups_headline_counts_who_moved_and_who_had_nothing_new(
+    now, tmp_path, ending, endings, told
+):
+    members = tuple(
+        MemberStory(run_id=f"r.{place}", table=f"sales.t{place}", ending=one)
+        for place, one in enumerate(endings)
+    )
+    page = write_report(tmp_path, None, story(now, ending=ending, members=members))
+    for face in (page.read_text(), (tmp_path / "report.md").read_text(), render_text(tmp_path)):
+        assert told in face

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pyiceberg.types import LongType, StringType
+from temporalio.testing import ActivityEnvironment
 
 from catalog.errors import (
     CatalogUnavailableError,
@@ -23,7 +24,7 @@ from tests.unit.wap.shelf import Shelf, schema_of
 from wap import evidence
 from wap.activities import Activities
 from wap.errors import DecisionRefusedError
-from wap.model import Ending, Rows, RunRequest, RunResult, Waiver
+from wap.model import Ending, Rows, RunRequest, RunResult, StepFacts, Waiver
 from wap.project import load_project
 from wap.runs import Books, RunFolder
 from wap.steps import Audited, RunRef
@@ -313,6 +314,22 @@ def test_a_waiver_that_expired_meanwhile_publishes_nothing(shop):
     assert shop.steps.catalog.tables() == []
 
 
+@pytest.mark.parametrize(("until", "is_over"), [(1, False), (-1, True)])
+def test_whether_a_waiver_has_expired_is_told_by_the_servers_clock(shop, until, is_over):
+    """The worker's own may be years off, ahead or behind."""
+    run, audited = failed(shop)
+    there = datetime(2001, 1, 1, tzinfo=UTC) if not is_over else datetime(2091, 1, 1, tzinfo=UTC)
+    signed = waived(run, audited, until=there + timedelta(hours=until))
+    shop.steps.seal(run, signed)
+    step = ActivityEnvironment()
+    step.info = replace(step.info, started_time=there)
+    if is_over:
+        with pytest.raises(DecisionRefusedError, match="expired at 2090-12-31"):
+            step.run(shop.steps.publish, run, signed)
+    else:
+        assert step.run(shop.steps.publish, run, signed).after is not None
+
+
 def test_a_publish_that_took_effect_is_told_also_when_its_waiver_expired_since(shop):
     run, audited = failed(shop)
     late = waived(run, audited, until=datetime(2026, 1, 1, tzinfo=UTC))
@@ -520,3 +537,46 @@ def test_a_publish_during_the_undo_is_told(shop):
     assert late.drop_branch(run).published is not None
     assert evidence.cursor(shop.steps.catalog, shop.table()) is not None
     assert shop.rows() == 3
+
+
+# --- the end of a run of which an attempt died --------------------------------------------------
+
+
+def closed(shop, attempts: int) -> tuple[RunResult, bool]:
+    """A published run's end, and whether a manifest that nothing refers to is left in its place."""
+    run, audited = shop.published("r1")
+    (folder,) = shop.root.rglob("metadata/wap/r1")
+    stray = folder / "manifest-torn.avro"
+    stray.write_bytes(b"Obj")
+    facts = StepFacts(name="stage", started_at=datetime.now(UTC), seconds=1.0, attempts=attempts)
+    shop.steps.record("r1", facts)
+    result = RunResult(
+        run_id="r1", pipeline="orders", table="shop.orders", ending=Ending.PUBLISHED,
+        rows=Rows(read=3, staged=3, published=3), checks=audited.checks,
+    )  # fmt: skip
+    told = shop.steps.close(run, result)
+    assert shop.rows() == 3
+    return told, stray.exists()
+
+
+def test_what_a_dead_attempt_left_of_a_published_run_goes_at_its_end(shop):
+    told, is_left = closed(shop, attempts=2)
+    assert not is_left
+    assert told.warnings == ()
+    assert shop.steps.catalog.verify(shop.table()) == []
+
+
+def test_a_run_of_which_no_attempt_died_is_not_searched(shop):
+    _, is_left = closed(shop, attempts=1)
+    assert is_left
+
+
+def test_a_catalog_that_is_away_at_the_end_is_a_warning_and_no_other_ending(shop):
+    def away(*_: object) -> None:
+        raise CatalogUnavailableError("connection refused")
+
+    shop.steps = replace(shop.steps, catalog=Port(shop.steps.catalog, "drop", away))
+    told, is_left = closed(shop, attempts=2)
+    assert is_left
+    assert told.ending is Ending.PUBLISHED
+    assert "until `wap maintain`: connection refused" in told.warnings[0]

@@ -132,6 +132,7 @@ def _catalog(kind: str, **settings: str) -> str:
 
 
 PG = "postgresql://me:hunter2@db/cat"
+NESSIE = "http://localhost:19120/api/v2"
 BAD_CATALOGS = [
     (_catalog("mysql"), "not one of", "wap.toml:2", ""),
     (_catalog("sqlite", uri=PG), "no uri for a catalog of kind 'sqlite'", "wap.toml:3", "postgres"),
@@ -163,6 +164,9 @@ BAD_CATALOGS = [
     (_catalog("hive", warehouse="s3://b"), "needs a uri", "wap.toml:2", "thrift://"),
     (_catalog("hive", uri="thrift://h:9083"), "needs a warehouse", "wap.toml:2", "s3://"),
     (_catalog("hive", uri="thrift://h", warehouse="s3://b"), "no uri for", "wap.toml:3", "9083"),
+    (_catalog("nessie"), "needs a uri", "wap.toml:2", "http://host:19120/api/v2"),
+    (_catalog("nessie", uri=NESSIE, warehouse="../x"), "leads out", "wap.toml:4", "file:///"),
+    (_catalog("nessie", uri="http://me:hunter2@h"), "credentials", "wap.toml:3", "TOKEN"),
 ]
 
 
@@ -174,6 +178,12 @@ def test_a_catalog_that_cannot_be_opened(folder, toml, what, where, hint) -> Non
 
 
 GOOD_CATALOGS = [
+    ("nessie", {"uri": NESSIE}, {"uri": NESSIE, "warehouse": "{folder}/warehouse"}),
+    (
+        "nessie",
+        {"uri": NESSIE, "warehouse": "s3://b/w"},
+        {"uri": NESSIE, "warehouse": "s3://b/w"},
+    ),
     ("postgres", {"uri": PG}, {"uri": PG, "warehouse": "{folder}/warehouse"}),
     ("rest", {"uri": "https://h/c"}, {"uri": "https://h/c"}),
     ("rest", {"uri": "https://h", "warehouse": "lake"}, {"uri": "https://h", "warehouse": "lake"}),
