@@ -271,10 +271,17 @@ class Interleavings(RuleBasedStateMachine):
         same = staging is not None and staging.schema.column_names == list(
             self.model.state(leg.table).columns
         )
-        must = leg.known and same and not play.replaces
-        call = self.stage.rebased(self.lake, play, leg, lambda: self._ground(leg.table))
-        if not self._step("rebase", play, call, fault, must=must) and not must:
+        again = play.replaces and self._follows(leg)
+        must = leg.known and same and (again or not play.replaces)
+        name, make = ("restage", self.stage.restaged) if again else ("rebase", self.stage.rebased)
+        call = make(self.lake, play, leg, lambda: self._ground(leg.table))
+        if not self._step(name, play, call, fault, must=must) and not must:
             play.refused = True  # to be written anew: by another run
+
+    def _follows(self, leg: Leg) -> bool:
+        """Whether a batch that replaces what main shows can do so on another main."""
+        staged = leg.staging is not None and leg.staging.staged
+        return staged and leg.staging.expected is not None and leg.table in self.model.main
 
     def _publish(self, play: Play, fault: Fault | None) -> None:
         heads = [leg.audited for leg in play.legs if leg.audited is not None]

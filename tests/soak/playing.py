@@ -242,6 +242,20 @@ class Stage:
 
         return call
 
+    def restaged(
+        self, lake: Lake, play: Play, leg: Leg, ground: Callable[[], str]
+    ) -> Callable[[], None]:
+        """The call that puts a leg's batch in the place of all that main shows now."""
+        catalog, staging, main = lake.catalog, leg.staging, self.model.main[leg.table]
+        assert staging is not None
+
+        def call() -> None:
+            batch, shown = catalog.batch(staging).files, catalog.scan(leg.table, main).files
+            change = Change(batch, removed=shown)
+            leg.found(catalog.restage_on(staging, change, main), ground())
+
+        return call
+
     def dropped(self, lake: Lake, play: Play) -> Callable[[], None]:
         """The call that drops a run."""
         catalog = lake.catalog
