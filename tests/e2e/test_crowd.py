@@ -40,10 +40,15 @@ def _door(shop: Shop, files: list[Path], **env: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def _files(shop: Shop) -> list[Path]:
-    """A first load, and a file for each run; two of them hold a row without its key."""
-    shop.orders("orders-0.csv", range(ROWS))
-    assert shop.result("orders")["ending"] == "published"
+def _files(shop: Shop, *, published: bool = True) -> list[Path]:
+    """A file for each run; two of them hold a row without its key.
+
+    Args:
+        published: behind a first load; else every run finds no table, and one makes it.
+    """
+    if published:
+        shop.orders("orders-0.csv", range(ROWS))
+        assert shop.result("orders")["ending"] == "published"
     return [
         shop.orders(f"in/{n}.csv", range(n * 100, n * 100 + ROWS), **({"id": ""} if bad else {}))
         for n in range(1, RUNS + 1)
@@ -57,28 +62,43 @@ def _ended(door: subprocess.Popen[str]) -> list[dict[str, object]]:
     return list(json.loads(out))
 
 
-def _whole(shop: Shop, results: list[dict[str, object]]) -> None:
+def _whole(shop: Shop, results: list[dict[str, object]], first: int = 1) -> None:
     """Ten published, two rejected, every row once, nothing left, and all of it proved."""
     endings = Counter(r["ending"] for r in results)
     assert endings == {"published": RUNS - len(BAD), "rejected": len(BAD)}, results
-    rows = (RUNS - len(BAD) + 1) * ROWS
+    rows = (RUNS - len(BAD) + first) * ROWS
     counted = shop.query("select count(*) as n, count(distinct id) as d from shop.orders")
     assert counted == [{"n": rows, "d": rows}]
     assert shop.branches() == []
     # A run's batch is one file, and no other was ever written in its place.
-    assert len(shop.data_files()) == RUNS - len(BAD) + 1
+    assert len(shop.data_files()) == RUNS - len(BAD) + first
     proof = json.loads(shop.wap("verify", "--json").stdout)
     assert proof["ok"] is True, proof
     assert list((shop.root / ".wap" / "runs").glob("*")) == []
     assert shop.server() is None
 
 
+def _told(shop: Shop, result: dict[str, object]) -> None:
+    """DataHub hears of every run by its own name, whoever published its batch."""
+    (file,) = (shop.root / "lineage").glob(f"*__{result['run_id']}.json")
+    said = {p["aspectName"]: p["aspect"]["json"] for p in json.loads(file.read_text())}
+    ending = result["ending"]
+    assert said["dataProcessInstanceRunEvent"]["result"]["nativeResultType"] == ending
+    outputs = said["dataProcessInstanceOutput"]["outputs"]
+    assert ["shop.orders" in one for one in outputs] == ([True] if ending == "published" else [])
+    figures = said["dataProcessInstanceProperties"]["customProperties"]
+    assert figures["wap.rows.published"] == str(ROWS if ending == "published" else 0)
+
+
 @pytest.mark.slow
-def test_a_crowd_in_several_processes_is_published_whole(shop):
-    files = _files(shop)
+@pytest.mark.parametrize("first", [1, 0], ids=["on_a_table", "that_makes_the_table"])
+def test_a_crowd_in_several_processes_is_published_whole(shop, first):
+    files = _files(shop, published=bool(first))
     doors = [_door(shop, files[n::DOORS]) for n in range(DOORS)]
     results = [result for door in doors for result in _ended(door)]
-    _whole(shop, results)
+    _whole(shop, results, first)
+    for result in results:
+        _told(shop, result)
     project = load_project(shop.root, {})
     with open_ports(project) as ports:
         runs = [facts for facts in ports.ledger.runs(limit=100) if facts.run_id in
