@@ -7,6 +7,7 @@ import pytest
 
 from catalog import Branch
 from catalog.base import TableShape
+from tests.e2e.conftest import PIPELINE
 from wap.declared import declared
 from wap.drill.looking import NOTHING, Expected, look, wrong_with
 from wap.drill.making import scratch_of
@@ -81,6 +82,17 @@ def test_every_way_a_run_can_take_survives_a_kill_and_the_real_tables_see_nothin
     assert list((shop.root / ".wap/drill").iterdir()) == []
     assert shop.branches() == []
     assert shop.server() is None
+
+
+@pytest.mark.slow
+def test_a_batch_that_follows_another_main_survives_a_kill(shop):
+    write = "{mode: merge, keys: [id]}"
+    shop.write("pipelines/orders.yml", PIPELINE.format(write=write, on_change="strict"))
+    shop.orders("orders-1.csv", range(50))
+    found, _ = drill(shop, "--boundary", "restage:after", "--heartbeat", "1")
+    (one,) = found["crash"]["boundaries"]
+    assert (one["scenario"], one["ending"], one["rows"]) == ("followed", "published", 50)
+    assert (one["branches"], one["files"], one["folders"], one["said"]) == (0, 0, 0, "")
 
 
 def test_what_a_sick_product_leaves_is_seen_and_named(shop):

@@ -104,6 +104,55 @@ class Overtaken(Route):
         return scratch.run(crash=crash) if other.code == ExitCode.PUBLISHED else other
 
 
+class Followed(Route):
+    """Another run publishes a copy of the batch before this one publishes its own copy.
+
+    What this one stages depends on what main shows, so it stages its batch again.
+    """
+
+    name = "followed"
+    steps = ("restage",)
+
+    def __init__(self) -> None:
+        self._late: list[Path] = []
+        self._rival: list[Path] = []
+
+    def expected(self, scratch: Scratch, calm: Expected) -> Expected | str:
+        """What the runs come to when they go one after the other, and nobody disturbs them."""
+        del calm
+        write, files = scratch.said.pipeline.write, scratch.inputs()
+        if not write.keyed and write.mode != "replace":
+            return "what an append stages follows another main as it is"
+        if not files or scratch.batch.interval is not None:
+            return "the drill makes two more batches by copying files of this machine"
+        self._late, self._rival = _copied(files, scratch.folder / "followed", 2)
+        scratch.restart()
+        scratch.always_passes()
+        for door in (scratch.run(), scratch.run_of(self._rival), scratch.run_of(self._late)):
+            if door.code != ExitCode.PUBLISHED:
+                return f"copies of the batch are not published one after the other: {door.why}"
+        seen = look(scratch)
+        return Expected(seen.published, seen.rows, seen.aside)
+
+    def kill(self, scratch: Scratch, crash: str) -> Door:
+        """See the base."""
+        scratch.always_passes()
+        first = scratch.run()
+        if first.code != ExitCode.PUBLISHED:
+            return first
+        late = scratch.run_of(self._late, crash="publish:before")
+        if not late.was_killed:
+            return late
+        rival = scratch.run_of(self._rival, root=scratch.beside)
+        if rival.code != ExitCode.PUBLISHED:
+            return rival
+        return scratch.run_of(self._late, crash=crash)
+
+    def again(self, scratch: Scratch) -> Door:
+        """See the base."""
+        return scratch.run_of(self._late)
+
+
 class SetAside(Route):
     """About every eighth row breaks a check, and goes to the quarantine table."""
 
@@ -147,7 +196,7 @@ class United(Route):
             return "unions take runs that append, without keys, on the arrow engine"
         if not files or scratch.batch.interval is not None:
             return "the drill makes batches for a union by copying files of this machine"
-        self._copies = _copied(files, scratch.folder / "copies")
+        self._copies = _copied(files, scratch.folder / "copies", UNITED_RUNS)
         return Expected(calm.published * (UNITED_RUNS + 1), calm.rows * (UNITED_RUNS + 1))
 
     def kill(self, scratch: Scratch, crash: str) -> Door:
@@ -170,10 +219,10 @@ class United(Route):
         return scratch.runs(self._copies)
 
 
-def _copied(files: Sequence[Path], folder: Path) -> list[list[Path]]:
+def _copied(files: Sequence[Path], folder: Path, times: int) -> list[list[Path]]:
     """The files several times over, each time in a folder of its own."""
     copies = []
-    for number in range(UNITED_RUNS):
+    for number in range(times):
         made = [folder / str(number) / f"{place}-{file.name}" for place, file in enumerate(files)]
         for source, target in zip(files, made, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -210,4 +259,6 @@ def routes(*, group: bool = False) -> list[Route]:
     """All of them, in the order they are drilled in; together they lead through every step."""
     if group:
         return [GroupPublished(), Rejected(), GroupOvertaken()]
-    return [Published(), Rejected(), HeldThenRejected(), Overtaken(), SetAside(), United()]
+    return [
+        Published(), Rejected(), HeldThenRejected(), Overtaken(), Followed(), SetAside(), United(),
+    ]  # fmt: skip

@@ -154,6 +154,13 @@ class Scratch:
         asked = ["--group", self.group] if self.group else [self.name, *self.batch.arguments]
         return self._door(["run", *asked], root or self.root, crash)
 
+    def run_of(
+        self, files: Sequence[Path], *, crash: str | None = None, root: Path | None = None
+    ) -> Door:
+        """``wap run`` of the pipeline, of other files than the batch's."""
+        asked = Batch(tuple(map(str, files))).arguments
+        return self._door(["run", self.name, *asked], root or self.root, crash)
+
     def run_one(self, root: Path) -> Door:
         """``wap run`` of one pipeline of the group by itself."""
         return self._door(["run", self.drilled[0].pipeline.name], root, None)
