@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.schema import Schema
 from pyiceberg.typedef import Record
 
+from wap.documents import StoredDocuments
 from wap.engines.base import Written
-from wap.runs import Reject
+from wap.runs import Reject, RunFolder
 from wap.sources.base import Counts
 from wap.sources.base import Reject as Refused
 
@@ -87,6 +89,54 @@ def note(folder: Path, written: Written, columns: Schema, counts: Counts) -> Non
     temporary = folder / f".{_NOTE}.{os.getpid()}"
     temporary.write_text(laid.model_dump_json())
     temporary.replace(folder / _NOTE)
+
+
+def share(documents: StoredDocuments, place: Path) -> None:
+    """Bring a batch that lies aside to where all workers reach, its note last.
+
+    Args:
+        documents: the run's; they go when it ends.
+        place: the folder where the batch lies.
+
+    Raises:
+        StoreUnavailableError: the location does not answer.
+    """
+    laid = Laid.model_validate_json((place / _NOTE).read_text())
+    for name in (*(file.path for file in laid.files), _NOTE):
+        documents.write_file(f"{place.name}/{name}", place / name)
+
+
+def bring(
+    folder: RunFolder, number: int, columns: Schema, temp: Path
+) -> tuple[Written, Counts] | None:
+    """The batch of a round and its books, from wherever it lies; None: nowhere.
+
+    Args:
+        folder: the run's.
+        number: of the round.
+        columns: what it has to be in.
+        temp: takes it where another worker has laid it aside.
+
+    Raises:
+        StoreUnavailableError: the location does not answer.
+    """
+    found = find(folder.scratch, number, columns)
+    if found is not None or folder.shared is None:
+        return found
+    _fetch(folder.shared, number, temp)
+    return find(temp, number, columns)
+
+
+def _fetch(documents: StoredDocuments, number: int, temp: Path) -> None:
+    for name in documents.names():
+        place, _, last = name.rpartition("/")
+        if last != _NOTE or not place.startswith(name_of(number)):
+            continue
+        with contextlib.suppress(FileNotFoundError, ValidationError):  # it is read again
+            laid = Laid.model_validate_json(documents.read(name))
+            for file in (*(file.path for file in laid.files), _NOTE):
+                documents.read_file(f"{place}/{file}", temp / place / file)
+            return
 
 
 def find(scratch: Path, number: int, columns: Schema) -> tuple[Written, Counts] | None:

@@ -114,6 +114,21 @@ class StoredDocuments(Documents):
             while piece := file.read(_CHUNK):
                 out.write(piece)
 
+    def read_file(self, name: str, path: Path) -> None:
+        """Read one into a file, piece by piece.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self._answering(),
+            self._io.new_input(self._at(name)).open() as file,
+            path.open("wb") as out,
+        ):
+            while piece := file.read(_CHUNK):
+                out.write(piece)
+
     def read(self, name: str) -> bytes:
         """See the port."""
         with self._answering(), self._io.new_input(self._at(name)).open() as file:

@@ -100,7 +100,7 @@ class _Following:
                     return Restaged(redo=why)
                 try:
                     if not self._moved(staging, main):
-                        return Restaged(redo="the batch does not lie on this machine any more")
+                        return Restaged(redo="the batch does not lie aside any more")
                 except HeadMovedError:
                     continue
                 except RebaseRefusedError as exc:
@@ -156,12 +156,12 @@ class _Following:
     def _met(self, staging: Staging, main: int, again: str) -> tuple[Change, Books, int] | None:
         """What becomes of the batch that lies aside when it meets main; None: it does not."""
         rule = rule_on(self.pinned, self.catalog, main)
-        scratch = self.folder.scratch
-        found = aside.find(scratch, self.number, schema_aside(staging.schema, rule))
-        if found is None:
-            return None
-        given, counts = found
-        with laid_aside(scratch, "spill-") as temp:
+        columns = schema_aside(staging.schema, rule)
+        with laid_aside(self.folder.scratch, "spill-") as temp:
+            found = aside.bring(self.folder, self.number, columns, temp)
+            if found is None:
+                return None
+            given, counts = found
             merged = meet(given, rule, self.engine, self.catalog, staging, main, temp, again=again)
         removed = Scan(staging.schema, merged.removed, staging.io)
         books = books_of(

@@ -238,13 +238,14 @@ class RunFolder:
         return self.path / "scratch"
 
     @property
-    def keeps_scratch(self) -> bool:
-        """Whether a batch that lies aside is of use behind its step, and goes when the run ends.
+    def keeps_batch(self) -> bool:
+        """Whether a batch that lies aside is of use behind its step: members of groups are not."""
+        return member_of(self._run_id) is None
 
-        Where workers share no disk another one may close the run; a member of a group is planned
-        anew.
-        """
-        return isinstance(self._documents, LocalDocuments) and member_of(self._run_id) is None
+    @property
+    def shared(self) -> StoredDocuments | None:
+        """The documents where all workers reach them; None: they lie on this machine."""
+        return self._documents if isinstance(self._documents, StoredDocuments) else None
 
     def clear_scratch(self) -> None:
         """Remove what lies aside on this machine."""

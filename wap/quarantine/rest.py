@@ -83,13 +83,11 @@ def meet_rest(
 def _given(divider: Divider, staging: Staging, rule: Rule) -> Iterator[Written]:
     """The batch where it lies aside; else it is read again, as the plan has fixed it."""
     scratch, columns = divider.folder.scratch, schema_aside(staging.schema, rule)
-    found = aside.find(scratch, divider.number, columns)
-    if found is not None:
-        yield found[0]
-        return
     with laid_aside(scratch, "rest-") as place:
-        given, _ = read_aside(divider.pinned, divider.source, divider.engine, staging, rule, place)
-        yield given
+        found = aside.bring(divider.folder, divider.number, columns, place)
+        if found is None:
+            found = read_aside(divider.pinned, divider.source, divider.engine, staging, rule, place)
+        yield found[0]
 
 
 def meet_rows(

@@ -18,8 +18,8 @@ from catalog.refs import Branch, TableName
 from tests.unit.wap.test_guard_steps import Port
 from wap import compaction
 from wap.activities import Activities
-from wap.documents import StoredDocuments
 from wap.errors import EngineError, SourceChangedError
+from wap.homes import RunHome
 from wap.membership import member_id
 from wap.model import Rows, RunRequest
 from wap.project import load_project
@@ -177,9 +177,9 @@ class Shop:
 
 
 @contextmanager
-def opened(root: Path, case: Case) -> Iterator[Shop]:
+def opened(root: Path, case: Case, more: str = "") -> Iterator[Shop]:
     files = {
-        "wap.toml": '[project]\nname = "shop"\n[lineage]\nkind = "none"\n',
+        "wap.toml": f'[project]\nname = "shop"\n[lineage]\nkind = "none"\n{more}',
         "pipelines/orders.yml": PIPELINE.replace("WRITE", case.write),
         "contracts/orders.yml": CONTRACT,
     }
@@ -389,7 +389,7 @@ def test_a_batch_that_does_not_lie_there_as_it_was_laid_is_read_again(shop, case
         note.write_text(note.read_text()[:-2])
     head = shop.staging(run).head
     assert shop.steps.rebase(run).restages
-    assert shop.steps.restage(run).redo == "the batch does not lie on this machine any more"
+    assert shop.steps.restage(run).redo == "the batch does not lie aside any more"
     assert shop.staging(run).head == head
     shop.steps.drop_branch(run)
     again = shop.staged(shop.run("late", path, number=1))
@@ -535,8 +535,44 @@ def test_a_file_that_another_run_loaded_in_another_version_is_not_put_over_it(sh
         shop.steps.resolve(shop.run("late", path, number=1))
 
 
-def test_where_workers_share_no_disk_and_in_a_group_nothing_lies_aside_for_later(tmp_path):
-    stored = StoredDocuments(load_file_io({}), f"file://{tmp_path}/runs/r-1")
-    assert RunFolder(tmp_path, "r-1").keeps_scratch
-    assert not RunFolder(tmp_path, "r-1", stored, stored).keeps_scratch
-    assert not RunFolder(tmp_path, member_id("both-1", "orders")).keeps_scratch
+def shared(shop: Shop) -> list[Path]:
+    """Make the shop's runs live where workers meet that share no disk; its files afterwards."""
+    place = shop.root / "everywhere"
+    home = RunHome(shop.steps.home.state, f"file://{place}", load_file_io({}))
+    shop.steps = replace(shop.steps, home=home)
+    return [p for p in place.rglob("*") if p.is_file()]
+
+
+@of("append", "merge", "history")
+def test_a_batch_is_met_by_a_worker_that_shares_no_disk(shop, case):
+    shared(shop)
+    run = shop.overtaken(case.late, case.rival)
+    assert shop.aside(run) == []
+    assert [p.name for p in shared(shop) if p.name == "batch.json" and "late" in p.parts]
+    rows = shop.restaged(run)
+    assert shop.aside(run) == []
+    shop.publish(run)
+    assert shop.shows() == case.shows
+    assert rows.balanced
+    shop.steps.home.folder(run.run_id).remove()
+    assert not [p for p in shared(shop) if "late" in p.parts]
+
+
+@of("merge")
+@pytest.mark.parametrize("harm", ["gone", "no note", "cut off"])
+def test_a_shared_batch_that_is_not_whole_is_read_again(shop, case, harm):
+    shared(shop)
+    run = shop.overtaken(case.late, case.rival)
+    (parquet,) = (p for p in shared(shop) if p.suffix == ".parquet" and "late" in p.parts)
+    (note,) = (p for p in shared(shop) if p.name == "batch.json" and "late" in p.parts)
+    if harm == "cut off":
+        parquet.write_bytes(parquet.read_bytes()[:-1])
+    else:
+        (parquet if harm == "gone" else note).unlink()
+    assert shop.steps.rebase(run).restages
+    assert shop.steps.restage(run).redo == "the batch does not lie aside any more"
+
+
+def test_a_batch_of_a_group_is_not_kept(tmp_path):
+    assert RunFolder(tmp_path, "r-1").keeps_batch
+    assert not RunFolder(tmp_path, member_id("both-1", "orders")).keeps_batch
