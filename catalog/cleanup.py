@@ -33,9 +33,9 @@ def drop(home: NativeHome, branch: Branch, name: TableName) -> Dropped:
         visible = home.visible(name)
         if visible is not None:
             oldest = _oldest(visible, branch)
-            count.add(_delete_data(home, visible, branch, oldest))
+            count.add(_delete_data(home, visible, branch, name, oldest))
             _expire(home, branch, name)
-            count.add(_delete_run_folder(home, home.needed(name), branch, oldest))
+            count.add(_delete_run_folder(home, home.needed(name), branch, name, oldest))
             count.add(clear_halfway(home, branch, name))
         hidden = delete_hidden(home, branch, name)
         count.add(hidden)
@@ -142,32 +142,48 @@ def _unused_schemas(metadata: TableMetadata, gone: Sequence[IcebergSnapshot]) ->
 # --- files --------------------------------------------------------------------------------------
 
 
-def _delete_data(home: Home, table: Table, branch: Branch, oldest: int) -> tuple[int, int]:
+def _behind(home: Home, branch: Branch, name: TableName) -> Table | None:
+    """The table as it is once files were listed; None: the run has its branch again.
+
+    A late attempt at dropping an earlier round may have found files of the next one. That has
+    opened its branch before it wrote any, and keeps it until main, or nobody, needs them.
+    """
+    table = home.visible(name)
+    return table if table is not None and branch.name not in table.metadata.refs else None
+
+
+def _delete_data(
+    home: Home, table: Table, branch: Branch, name: TableName, oldest: int
+) -> tuple[int, int]:
     """Delete the run's data files that no remaining snapshot of the table refers to."""
     gone = _leftover(table.metadata, branch)
     locations = {_data_location(table, branch)}
     locations |= {summary_of(s)[naming.DATA] for s in gone if naming.DATA in summary_of(s)}
     count = _Count()
-    lost = {s.snapshot_id for s in gone}
-    kept = [s for s in table.metadata.snapshots if s.snapshot_id not in lost]
     for location in sorted(locations):
         storage.abort_uploads(table.io, f"{location}/")
         found = storage.list_files(table.io, location)
-        if found:
-            used = usage.data_in_use(home, table, kept, {f.path for f in found}, oldest)
+        now = _behind(home, branch, name) if found else None
+        if now is not None:
+            lost = {s.snapshot_id for s in _leftover(now.metadata, branch)}
+            kept = [s for s in now.metadata.snapshots if s.snapshot_id not in lost]
+            used = usage.data_in_use(home, now, kept, {f.path for f in found}, oldest)
             count.add(storage.delete_files(table.io, location, storage.without(found, used)))
         storage.delete_empty_folder(table.io, location)
     return count.files, count.bytes
 
 
-def _delete_run_folder(home: Home, table: Table, branch: Branch, oldest: int) -> tuple[int, int]:
+def _delete_run_folder(
+    home: Home, table: Table, branch: Branch, name: TableName, oldest: int
+) -> tuple[int, int]:
     """Delete the run's manifests and manifest lists that no remaining snapshot refers to."""
     location = table.location_provider().new_metadata_location(naming.run_folder(branch.run_id))
     storage.abort_uploads(table.io, f"{location}/")
     found = storage.list_files(table.io, location)
-    if not found:
+    now = _behind(home, branch, name) if found else None
+    if now is None:
         return 0, 0
-    used = usage.metadata_in_use(home, table, table.metadata.snapshots, oldest)
+    used = usage.metadata_in_use(home, now, now.metadata.snapshots, oldest)
     deleted = storage.delete_files(table.io, location, storage.without(found, used))
     storage.delete_empty_folder(table.io, location)
     return deleted

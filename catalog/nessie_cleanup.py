@@ -28,8 +28,9 @@ def drop(home: NessieHome, branch: Branch, name: TableName) -> Dropped:
         visible = home.visible(name)
         counts = [clear_new_location(home, branch, name)]
         if visible is not None and not _is_forgotten(home, branch, name, visible):
-            counts.append(_delete_data(home, visible, branch, place))
-            counts.append(_delete_run_folder(home, visible, branch, place))
+            oldest = _oldest(visible, branch, place)
+            counts.append(_delete_data(home, visible, branch, name, oldest))
+            counts.append(_delete_run_folder(home, visible, branch, name, oldest))
         if place is not None:
             _check_unpublished(home, branch, name, visible)
     return Dropped(place is not None, sum(c[0] for c in counts), sum(c[1] for c in counts))
@@ -68,8 +69,17 @@ def _oldest(visible: Table, branch: Branch, place: Place | None) -> int:
     return began_at(_own(visible, branch) or (place.chain.own if place is not None else ()))[0]
 
 
+def _behind(home: NessieHome, branch: Branch, name: TableName) -> Table | None:
+    """Main's table as it is once files were listed; None: the run has its branch again.
+
+    A late attempt at dropping an earlier round may have found files of the next one. That has
+    opened its branch before it wrote any, and keeps it until main, or nobody, needs them.
+    """
+    return home.visible(name) if home.find(branch, name) is None else None
+
+
 def _delete_data(
-    home: NessieHome, visible: Table, branch: Branch, place: Place | None
+    home: NessieHome, visible: Table, branch: Branch, name: TableName, oldest: int
 ) -> tuple[int, int]:
     """Delete the run's data files that main's table does not refer to."""
     location = f"{visible.location().rstrip('/')}/data/{branch.run_id}"
@@ -78,25 +88,28 @@ def _delete_data(
     if not found:
         storage.delete_empty_folder(visible.io, location)
         return _NOTHING
-    oldest, every = _oldest(visible, branch, place), visible.metadata.snapshots
-    used = usage.data_in_use(home, visible, every, {f.path for f in found}, oldest)
+    now = _behind(home, branch, name)
+    if now is None:
+        return _NOTHING
+    every = now.metadata.snapshots
+    used = usage.data_in_use(home, now, every, {f.path for f in found}, oldest)
     return _delete(visible, location, storage.without(found, used))
 
 
 def _delete_run_folder(
-    home: NessieHome, visible: Table, branch: Branch, place: Place | None
+    home: NessieHome, visible: Table, branch: Branch, name: TableName, oldest: int
 ) -> tuple[int, int]:
     """Delete the run's metadata; of a run that was published, only manifests that nobody uses."""
     location = visible.location_provider().new_metadata_location(naming.run_folder(branch.run_id))
     storage.abort_uploads(visible.io, f"{location}/")
     found = storage.list_files(visible.io, location)
-    if not found:
+    now = _behind(home, branch, name) if found else None
+    if now is None:
         return _NOTHING
-    oldest = _oldest(visible, branch, place)
-    used = usage.metadata_in_use(home, visible, visible.metadata.snapshots, oldest)
-    log = [entry.metadata_file for entry in visible.metadata.metadata_log]
-    used |= {storage.path_of(visible.io, m) for m in (visible.metadata_location, *log)}
-    if _own(visible, branch):
+    used = usage.metadata_in_use(home, now, now.metadata.snapshots, oldest)
+    log = [entry.metadata_file for entry in now.metadata.metadata_log]
+    used |= {storage.path_of(now.io, m) for m in (now.metadata_location, *log)}
+    if _own(now, branch):
         used |= {f.path for f in found if f.path.endswith(".metadata.json")}
     return _delete(visible, location, storage.without(found, used))
 

@@ -415,7 +415,9 @@ class Activities(Steps):
         return source_of(self.project, pinned.pipeline, run.request, rejects=rejects, spark=spark)
 
     def _staging(self, run: RunRef, pinned: PinnedPlan) -> Staging:
-        return self.catalog.staging(_branch(run), _table(pinned))
+        staging = self.catalog.staging(_branch(run), _table(pinned))
+        self._folder(run.run_id).refuse_over(run.round)
+        return staging
 
     def _books_beside(self, run: RunRef, pinned: PinnedPlan, aside: Staging) -> Books:
         folder = self._folder(run.run_id)

@@ -70,6 +70,7 @@ def follow(
 
     Raises:
         BatchRefusedError: the rows cannot meet those that main shows now.
+        RunNotFoundError: the round is over.
         CatalogError, EngineError, RelationError: see the ports.
     """
     return _Following(pinned, folder, number, branch, engine, catalog, overtaken).follow()
@@ -109,7 +110,9 @@ class _Following:
         return Restaged(redo=f"main moved {_TRIES} times while the batch met it")
 
     def _staging(self) -> Staging:
-        return self.catalog.staging(self.branch, self.pinned.pipeline.table_name)
+        staging = self.catalog.staging(self.branch, self.pinned.pipeline.table_name)
+        self.folder.refuse_over(self.number)
+        return staging
 
     def _main(self) -> int | None:
         published = self.catalog.published(self.pinned.pipeline.table_name)

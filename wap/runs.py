@@ -309,6 +309,21 @@ class RunFolder:
         """Whether the round was pinned already (by an attempt that died afterwards)."""
         return self._documents.has(f"plan-{number}.json")
 
+    def refuse_over(self, number: int) -> None:
+        """Refuse a late attempt of a round that is over: what it finds is the next one's.
+
+        To be asked behind the look at the run's branch: a round opens it once its plan is pinned.
+
+        Raises:
+            RunNotFoundError: the run was planned anew.
+        """
+        if self.has_plan(number + 1):
+            raise RunNotFoundError(
+                f"round {number} of run {self._run_id} is over: it was planned anew",
+                where=self._documents.where,
+                hint="nothing was changed; the run goes on without this attempt",
+            )
+
     def save_books(self, number: int, books: Books) -> None:
         """Keep a round's books."""
         self._write(f"books-{number}.json", books.model_dump_json())

@@ -95,8 +95,10 @@ class FaultyCommitter(Committer):
         self.new_in_groups = inner.new_in_groups
         self.before: list[BaseException | Callable[[], None] | None] = []
         self.after: list[BaseException | Callable[[], None] | None] = []
+        self.loading: list[BaseException | Callable[[], None] | None] = []
 
     def load(self, identifier: tuple[str, ...]) -> Table:
+        _meet(self.loading)
         return self.inner.load(identifier)
 
     def commit(self, proposals: Sequence[Proposal]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from sqlalchemy.exc import OperationalError
@@ -9,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from catalog import (
     BranchExistsError,
     BranchNotFoundError,
+    CatalogError,
     CatalogUnavailableError,
     HeadMovedError,
     storage,
@@ -339,6 +342,45 @@ def test_a_drop_that_dies_is_completed_by_the_next(lake, dies_at):
     assert lake.files() == before
     assert lake.catalog.branches() == []
     assert lake.ids() == [1]
+
+
+@pytest.mark.by_default("sqlite", "nessie")
+@FAULTY
+@pytest.mark.parametrize("published", [False, True])
+def test_a_late_drop_of_an_earlier_round_takes_nothing_of_the_next(lake, published):
+    """It sleeps between any two of its looks; the run goes into its next round meanwhile."""
+    lake.publish([0])
+    for number in range(20):
+        run = lake.run(f"run-late-{number}")
+        run.open()
+        run.stage([-1])
+        late = lake.again()
+
+        def next_round(run=run, number=number) -> None:
+            run.drop()
+            run.open()
+            run.staging = run.catalog.stage(run.now, Change([run.write([number], "batch-1")]))
+            run.seal()
+            if published:
+                run.catalog.publish([run.audited()])
+
+        late.faults.loading = [None] * number + [next_round]
+        with suppress(CatalogError):  # Nessie's says that the run was published meanwhile
+            late.catalog.drop(run.branch, run.table)
+        if late.faults.loading:
+            run.drop()
+            break
+        before = lake.ids()
+        try:
+            lake.catalog.publish([run.audited()])
+        except BranchNotFoundError:  # it took the next round for its own, and all of it is gone
+            assert not published
+            assert lake.ids() == before
+            run.drop()
+        else:
+            assert number in lake.ids()
+        assert lake.catalog.verify(run.table) == []
+    assert 1 < number < 19
 
 
 @pytest.mark.storage

@@ -94,6 +94,13 @@ GUARDS: tuple[Guard, ...] = (
         "if False:",
         "test_a_published_table_that_was_renamed_is_safe_from_a_late_drop[nessie]",
     ),
+    _cleanup(
+        "files of the next round, for a late attempt at dropping this one",
+        "return home.visible(name) if home.find(branch, name) is None else None",
+        "return home.visible(name)",
+        f"{_BEHAVIORS}_idempotence.py::"
+        "test_a_late_drop_of_an_earlier_round_takes_nothing_of_the_next[nessie-False]",
+    ),
     _late(
         "files of an expired run that earlier commits of main show",
         "if visible is not None and not _is_forgotten(home, branch, name, visible):",

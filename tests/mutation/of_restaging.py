@@ -73,6 +73,18 @@ GUARDS: tuple[Guard, ...] = (
         "return folder.books(number)",
         "test_it_is_as_if_the_run_had_come_after_its_rival[merge]",
     ),
+    _restaging(
+        "the next round's batch, by a late attempt of this one",
+        "        self.folder.refuse_over(self.number)\n",
+        "",
+        "test_an_attempt_at_restaging_of_an_earlier_round_leaves_the_next_one_alone[replace]",
+    ),
+    _activities(
+        "this round's batch on the next one's branch",
+        "        self._folder(run.run_id).refuse_over(run.round)\n",
+        "",
+        "test_an_attempt_of_an_earlier_round_puts_nothing_on_the_next_ones_branch[merge]",
+    ),
     _aside(
         "a batch that is not as it was laid aside",
         "if (path.stat().st_size, rows) != (file.size, file.rows):",

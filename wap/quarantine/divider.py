@@ -61,8 +61,14 @@ class Divider:
         return f"{AGAIN}{self.audited}-"
 
     def staging(self) -> Staging:
-        """The table on the run's branch."""
-        return self.catalog.staging(self.branch, self.pinned.pipeline.table_name)
+        """The table on the run's branch.
+
+        Raises:
+            RunNotFoundError: the round is over.
+        """
+        staging = self.catalog.staging(self.branch, self.pinned.pipeline.table_name)
+        self.folder.refuse_over(self.number)
+        return staging
 
 
 def new_token() -> str:

@@ -18,7 +18,7 @@ from catalog.refs import Branch, TableName
 from tests.unit.wap.test_guard_steps import Port
 from wap import compaction
 from wap.activities import Activities
-from wap.errors import EngineError, SourceChangedError
+from wap.errors import EngineError, RunNotFoundError, SourceChangedError
 from wap.homes import RunHome
 from wap.membership import member_id
 from wap.model import Rows, RunRequest
@@ -349,6 +349,61 @@ def test_an_attempt_of_an_earlier_round_deletes_nothing_of_the_next_one(shop, ca
     assert shop.data_files(anew) == shop.committed(anew) != set()
     shop.publish(anew)
     assert set(case.shows.split()) <= set(shop.shows().split())
+
+
+@of("replace", "where")
+def test_an_attempt_at_restaging_of_an_earlier_round_leaves_the_next_one_alone(shop, case):
+    """It sleeps before its commit until the run is planned anew, and main has moved again."""
+    first = shop.overtaken(case.late, case.rival)
+    path = shop.deliver("late", "7,a 8,a")  # mended since: another version of the same file
+    anew = first.model_copy(update={"round": 1})
+    real, heads = shop.steps.catalog, []
+
+    def late(staging: Any, change: Any, main: int) -> Any:
+        if not heads:
+            shop.steps.drop_branch(first)
+            shop.staged(anew)
+            shop.publish(shop.loaded("more", "60,m"))
+            heads.append(shop.staging(anew).head)
+        return real.restage_on(staging, change, main)
+
+    with pytest.raises(RunNotFoundError, match="planned anew"):
+        shop.otherwise("catalog", "restage_on", late).restage(first)
+    assert shop.staging(anew).head == heads[0]
+    shop.restaged(anew)
+    shop.publish(anew)
+    (read,) = RunFolder(shop.steps.project.state, "late").books(1).inputs
+    assert read.bytes == path.stat().st_size
+    assert {"7,a", "8,a"} <= set(shop.shows().split())
+
+
+@of("append", "merge")
+def test_an_attempt_of_an_earlier_round_puts_nothing_on_the_next_ones_branch(shop, case):
+    """It sleeps before its first look at the branch; the next round's first attempt dies."""
+    (shop.root / "data").mkdir()
+    shop.deliver("data/one", "20,l,U")
+    first = shop.run("late")
+    shop.steps.resolve(first)
+    shop.steps.open_branch(first)
+    anew, real = first.model_copy(update={"round": 1}), shop.steps.catalog
+
+    def dies(*_: object) -> None:
+        raise CatalogUnavailableError("killed")
+
+    def late(*arguments: Any) -> Any:
+        shop.steps.drop_branch(first)
+        shop.deliver("data/two", "21,l,U")
+        shop.steps.resolve(anew)
+        shop.steps.open_branch(anew)
+        with pytest.raises(CatalogUnavailableError):
+            shop.otherwise("catalog", "stage", dies).stage(anew)
+        return real.staging(*arguments)
+
+    with pytest.raises(RunNotFoundError, match="planned anew"):
+        shop.otherwise("catalog", "staging", late).stage(first)
+    shop.steps.stage(anew)
+    shop.publish(anew)
+    assert {"20,l", "21,l"} <= set(shop.shows().split())
 
 
 @of("where", "merge")
