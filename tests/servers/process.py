@@ -10,10 +10,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -25,6 +27,10 @@ REQUIRED = "WAP_REQUIRE_SERVERS"
 
 #: Where artifacts of Maven Central are kept between runs.
 JARS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "wap-lakehouse" / "jars"
+
+
+#: The locks of the ports that this process was given.
+_HELD: list[TextIO] = []
 
 
 def unavailable(name: str, why: str) -> None:
@@ -52,11 +58,29 @@ def free_ports(count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
         port = secrets.choice(range(12_000, 20_000))
-        with contextlib.suppress(OSError), socket.socket() as one:
-            one.bind(("127.0.0.1", port))
-            if port not in found:
+        if not _taken(port):
+            with contextlib.suppress(OSError), socket.socket() as one:
+                one.bind(("127.0.0.1", port))
                 found.append(port)
     return found
+
+
+def _taken(port: int) -> bool:
+    """Whether a test of this process or another was given the port; else it is taken now.
+
+    A server listens some time after its port was chosen. Until this process ends nobody else is
+    given it.
+    """
+    folder = Path(tempfile.gettempdir()) / "wap-test-ports"
+    folder.mkdir(exist_ok=True)
+    held = (folder / str(port)).open("w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        return True
+    _HELD.append(held)
+    return False
 
 
 def listens(port: int) -> bool:

@@ -125,7 +125,7 @@ def gathered(world: Crowd, *batches: str):
     def meet(run):
         if run.run_id not in first and not run.run_id.startswith("union-"):
             first.add(run.run_id)
-            together.wait(30)
+            together.wait(120)
 
     world.during["seal"] = meet
     return all_at_once(*batches)
@@ -240,13 +240,13 @@ def _queue_behind_first(world: Crowd, *batches: str, then: Any):
     def wait(run):
         if run.request.inputs[0] == "first" and ("enlist", run.run_id) in world.calls:
             inside.set()
-            assert go_on.wait(30)
+            assert go_on.wait(120)
 
     world.during["publish"], world.during["audit"] = lose, wait
 
     async def scene(runs):
         await runs.start("first")
-        assert await asyncio.to_thread(inside.wait, 30)
+        assert await asyncio.to_thread(inside.wait, 120)
         await runs.start(*batches)
         await runs.queued(len(batches) + 1)
         await then(runs)
@@ -285,7 +285,8 @@ def test_a_run_that_is_terminated_in_its_turn_holds_up_nobody(play):
 
 
 def test_a_run_that_is_cancelled_while_a_union_holds_it_hears_how_that_ends(play):
-    batches = [f"a{i}" for i in range(3)]
+    # One publishes first, and another may get a turn before the rest have queued.
+    batches = [f"a{i}" for i in range(6)]
     world = Crowd()
     scene = gathered(world, *batches)
     inside, go_on = threading.Event(), threading.Event()
@@ -293,13 +294,13 @@ def test_a_run_that_is_cancelled_while_a_union_holds_it_hears_how_that_ends(play
     def wait(run):
         if run.run_id.startswith("union-"):
             inside.set()
-            assert go_on.wait(30)
+            assert go_on.wait(120)
 
     world.during["reconcile"] = wait
 
     async def cancelled_inside(runs):
         await scene(runs)
-        assert await asyncio.to_thread(inside.wait, 30)
+        assert await asyncio.to_thread(inside.wait, 120)
         (union,) = (b for name, b in world.branches.items() if name.startswith("union-"))
         handle = runs.handles[union.batch[0]]
         await handle.cancel()
