@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from pyiceberg.manifest import DataFile
+from pyiceberg.types import NestedField, StringType
 
 from catalog import (
     BranchNotFoundError,
@@ -130,10 +131,14 @@ def test_a_seal_goes_with_the_change_that_it_is_about(lake):
     assert lake.catalog.verify(FLIGHTS) == []
 
 
-def test_it_stands_on_what_a_rebase_has_put_the_run_on(lake):
+@pytest.mark.parametrize(
+    "extra", [[], [NestedField(9, "note", StringType(), required=False)]], ids=["same", "grows"]
+)
+def test_it_stands_on_what_a_rebase_has_put_the_run_on(lake, make_schema, extra):
+    """Also where main's schema is not the run's own, and only its notes tell what it grew from."""
     lake.publish([1])
     run = lake.run()
-    run.open()
+    run.open(make_schema(*extra))
     run.stage([2, 3])
     lake.publish([9])
     run.rebase()

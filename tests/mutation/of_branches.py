@@ -117,7 +117,7 @@ GUARDS: tuple[Guard, ...] = (
         "a rebase's ground lost by what takes its change's place",
         "drafts[0].summary = {**_ground_of(chain), **drafts[0].summary}",
         "pass",
-        f"{_RESTAGE}::test_it_stands_on_what_a_rebase_has_put_the_run_on[sqlite]",
+        f"{_RESTAGE}::test_it_stands_on_what_a_rebase_has_put_the_run_on[sqlite-grows]",
     ),
     _staging(
         "a branch that is gone at the commit",
