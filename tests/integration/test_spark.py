@@ -57,7 +57,7 @@ def stage(root: Path, engine, table: pa.Table, run: str = "run-1", **properties:
     with source.open(source.plan(None, everything=False), table.schema) as extract:
         written = engine.write(extract, where, report=lambda _: None, cancelled=lambda: False)
     staged = catalog.stage(where, Change(written.files))
-    engine.clear(staged, keep={f.file_path for f in written.files})
+    engine.clear(staged, lambda: {f.file_path for f in written.files})
     return catalog, staged
 
 
