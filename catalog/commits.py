@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from pyiceberg.catalog import Catalog
@@ -19,11 +19,11 @@ from pyiceberg.exceptions import (
     TableAlreadyExistsError,
 )
 from pyiceberg.io import FileIO
-from pyiceberg.table import Table
+from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.update import TableRequirement, TableUpdate
+from pyiceberg.table.update import RemovePropertiesUpdate, TableRequirement, TableUpdate
 
-from catalog import moves
+from catalog import moves, naming
 from catalog.drafts import Draft
 from catalog.errors import CatalogError, CatalogUnavailableError
 from catalog.vendor import is_transient
@@ -140,13 +140,23 @@ class PortableCommitter(Committer):
         """Commit the single proposal, then rename; a crash between is completed by a retry."""
         (proposal,) = proposals
         if proposal.updates:
-            response = self._catalog.commit_table(
-                proposal.table, proposal.all_requirements, proposal.updates
-            )
+            response = self._commit(proposal)
             if self.trims:
                 trim_metadata(proposal.table.io, proposal.table.metadata, response.metadata)
         if proposal.rename_to is not None:
             self._rename(proposal.table.name(), proposal.rename_to)
+
+    def _commit(self, proposal: Proposal) -> CommitTableResponse:
+        removed = any(isinstance(update, RemovePropertiesUpdate) for update in proposal.updates)
+        try:
+            return self._catalog.commit_table(
+                proposal.table, proposal.all_requirements, proposal.updates
+            )
+        except KeyError as exc:
+            if not removed:
+                raise
+            # So pyiceberg says that somebody else was faster at removing a property.
+            raise CommitFailedException(f"the property {exc} is not there any more") from exc
 
     def _rename(self, old: tuple[str, ...], new: tuple[str, ...]) -> None:
         ensure_namespace(self._catalog, new[:-1])
@@ -229,7 +239,7 @@ def settle(
                 attempts.discard()
                 return decision.value
             attempts.raise_if_hopeless()
-            if attempts.commit(decision):
+            if attempts.commit([_with_notes(proposal) for proposal in decision]):
                 continue
             time.sleep(wait)
             if attempts.lost == 1:
@@ -239,6 +249,16 @@ def settle(
         f"the commit lost its race {TRIES} times",
         hint="too many writers at once; run again when it is quieter",
     ) from attempts.failure
+
+
+def _with_notes(proposal: Proposal) -> Proposal:
+    """The proposal, and a note in the table of every file that it adds from another place."""
+    table = proposal.table
+    files = (file.file_path for draft in proposal.drafts for file in draft.added)
+    notes = naming.outside(files, table.location(), table.metadata.properties)
+    if not notes:
+        return proposal
+    return replace(proposal, updates=(*proposal.updates, moves.set_properties(notes)))
 
 
 class _Attempts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
@@ -14,10 +14,12 @@ from pyiceberg.table.update import (
     AssertLastAssignedFieldId,
     AssertRefSnapshotId,
     AssertTableUUID,
+    RemovePropertiesUpdate,
     RemoveSchemasUpdate,
     RemoveSnapshotRefUpdate,
     RemoveSnapshotsUpdate,
     SetCurrentSchemaUpdate,
+    SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
@@ -66,6 +68,16 @@ def set_schema(schema_id: int) -> TableUpdate:
 def remove_schemas(schema_ids: Iterable[int]) -> TableUpdate:
     """Forget schemas that nothing uses."""
     return RemoveSchemasUpdate.model_validate({"schema-ids": list(schema_ids)})
+
+
+def set_properties(properties: Mapping[str, str]) -> TableUpdate:
+    """Set properties of the table; others stay."""
+    return SetPropertiesUpdate.model_validate({"updates": dict(properties)})
+
+
+def remove_properties(keys: Iterable[str]) -> TableUpdate:
+    """Forget properties of the table."""
+    return RemovePropertiesUpdate.model_validate({"removals": list(keys)})
 
 
 def add_snapshot(snapshot: IcebergSnapshot) -> TableUpdate:

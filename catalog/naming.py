@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Iterable, Mapping
 
 from catalog.refs import Branch, TableName
 
@@ -25,6 +26,9 @@ BASE_METADATA = (
 )
 #: sequence number and time (ms) of the run's first snapshot in the table, where a rebase forgot it
 SINCE = "wap.since"
+
+#: Properties of a table, one for each run whose data files lie outside the table's own place.
+ELSEWHERE = "wap.data-location."
 
 #: Properties of a hidden table that say whose it is.
 TABLE_PROPERTY = "wap.table"
@@ -61,6 +65,24 @@ def metadata_file(location: str, run_id: str) -> str:
     folder, _, name = location.rpartition("/")
     version = name.partition("-")[0]
     return f"{folder}/{version}-{_run_mark(run_id)}{str(uuid.uuid4())[13:]}.metadata.json"
+
+
+def outside(files: Iterable[str], location: str, known: Mapping[str, str]) -> dict[str, str]:
+    """What a table's properties have to say of data files that do not lie in its place.
+
+    Args:
+        files: locations of the files.
+        location: the table's.
+        known: its properties; what they say already is left out.
+    """
+    inside = f"{location.rstrip('/')}/"
+    notes: dict[str, str] = {}
+    for file in files:
+        root, _, rest = file.rpartition("/data/")
+        run_id = rest.partition("/")[0]
+        if root and run_id != rest and not file.startswith(inside):
+            notes[f"{ELSEWHERE}{run_id}"] = f"{root}/data/{run_id}"
+    return {key: value for key, value in notes.items() if known.get(key) != value}
 
 
 def version_of(path: str) -> int | None:

@@ -14,7 +14,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 
-from catalog import naming, orphans, schemas, storage
+from catalog import elsewhere, naming, orphans, schemas, storage
 from catalog.base import Change, Covered, Scan
 from catalog.batches import is_kept
 from catalog.coverage import check_ground
@@ -144,6 +144,8 @@ class MemoryTable:
             summary={**summary, **totals, naming.ROLE: role},
         )
         node = Node(value, shows)
+        paths = (file.file_path for file in shows.own)
+        self.properties |= naming.outside(paths, self.location, self.properties)
         self.nodes[value.id] = node
         self.refs[ref] = value.id
         return node
@@ -169,10 +171,12 @@ def unused_files(
     """Old files in the table's place that no snapshot shows and no run is at work on."""
     busy = {branch.run_id for branch in branches_of(table)}
     listed = storage.list_files(io, table.location)
+    outside = elsewhere.files_in(io, elsewhere.noted_in(table.properties))
     # Listed first, asked then, looked at last: see ``catalog.orphans``.
     old = [f for f in listed if orphans.is_old(f, before)]
-    idle = orphans.without_busy(orphans.without_busy(old, table.location, live()),
-                                table.location, busy)  # fmt: skip
+    at_work = orphans.Busy(live(), busy)
+    idle = orphans.without_busy(old, table.location, at_work)
+    idle += [f for p, found in outside.items() for f in orphans.idle_at(p, found, before, at_work)]
     shown = (n for n in table.nodes.values() if n.value.id not in forgotten)
     return storage.without(idle, {f.file_path for n in shown for f in n.files})
 

@@ -11,7 +11,7 @@ from pyiceberg.io import FileIO
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
-from catalog import storage, usage
+from catalog import elsewhere, storage, usage
 from catalog.base import Litter
 from catalog.errors import UnsupportedError
 from catalog.home import Home
@@ -54,22 +54,30 @@ def sweep(
     table = home.needed(name)
     io, location = table.io, table.location()
     found = storage.list_files(io, location)
-    busy = _Busy(live(), home.runs_on(name))
+    outside = elsewhere.files_in(io, elsewhere.noted_in(table.properties))
+    busy = Busy(live(), home.runs_on(name))
     now = home.needed(name)
     if now.metadata.table_uuid != table.metadata.table_uuid or now.location() != location:
         return []
     strange = _unreadable(now, found)
     old = [f for f in found if is_old(f, before) and f.path not in strange]
     candidates = without_busy(old, storage.path_of(io, location), busy)
-    used = _in_use(home, name, candidates, forgotten) if candidates else set()
+    idle = {p: idle_at(p, files, before, busy) for p, files in outside.items()}
+    asked = [*candidates, *(f for files in idle.values() for f in files)]
+    used = _in_use(home, name, asked, forgotten) if asked else set()
     doomed = storage.without(candidates, used)
+    strewn = {p: storage.without(files, used) for p, files in idle.items()}
     if not dry_run:
         storage.delete_files(io, location, doomed)
         storage.delete_folders_left_empty(io, location, doomed)
-    return litter_of(doomed)
+        for place, files in strewn.items():
+            elsewhere.delete_at(io, place, files)
+        empty = [p for p in outside if len(strewn[p]) == len(outside[p])]
+        elsewhere.forget(home, name, (p for p in empty if elsewhere.run_of(p) not in busy))
+    return litter_of([*doomed, *(f for files in strewn.values() for f in files)])
 
 
-class _Busy:
+class Busy:
     """The runs that are at work, by whoever knows them."""
 
     def __init__(self, *known: Container[str]) -> None:
@@ -91,6 +99,13 @@ def without_busy(files: Iterable[StoredFile], root: str, busy: Container[str]) -
         for file in files
         if not any(part in busy for part in file.path.removeprefix(root).split("/")[:-1] if part)
     ]
+
+
+def idle_at(
+    place: str, files: Iterable[StoredFile], before: datetime, busy: Container[str]
+) -> list[StoredFile]:
+    """What may go of a place outside the table's own: it is of one run."""
+    return [f for f in files if is_old(f, before)] if elsewhere.run_of(place) not in busy else []
 
 
 def litter_of(files: Iterable[StoredFile]) -> list[Litter]:

@@ -17,6 +17,7 @@ _own = guards_of("checks/own.py", "tests/unit/wap/test_compaction.py")
 _auditing = guards_of("wap/auditing.py", "tests/unit/wap/test_compaction.py")
 _liveness = guards_of("wap/liveness.py", _UNIT)
 _maintenance = guards_of("wap/maintenance.py", _UNIT)
+_ELSEWHERE = "tests/behaviors/test_catalog_elsewhere.py"
 _ONLY = "test_only_files_that_nothing_needs_are_deleted[sqlite]"
 
 _HALFWAY = "tests/behaviors/test_catalog_halfway.py"
@@ -128,15 +129,27 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _orphans(
         "a live run's files",
-        "busy = _Busy(live(), home.runs_on(name))",
-        "busy = _Busy(home.runs_on(name))",
+        "busy = Busy(live(), home.runs_on(name))",
+        "busy = Busy(home.runs_on(name))",
         _ONLY,
     ),
     _orphans(
         "a run that has a branch",
-        "busy = _Busy(live(), home.runs_on(name))",
-        "busy = _Busy(live())",
+        "busy = Busy(live(), home.runs_on(name))",
+        "busy = Busy(live())",
         "test_a_run_with_a_branch_is_at_work_whoever_else_knows_it[sqlite]",
+    ),
+    _orphans(
+        "a live run's files outside the table's place",
+        " if elsewhere.run_of(place) not in busy else []",
+        "",
+        f"{_ELSEWHERE}::test_they_stay_while_their_run_is_at_work[sqlite]",
+    ),
+    _orphans(
+        "files of snapshots outside the table's place",
+        "strewn = {p: storage.without(files, used) for p, files in idle.items()}",
+        "strewn = idle",
+        f"{_ELSEWHERE}::test_they_are_swept_when_nothing_shows_them_any_more[sqlite]",
     ),
     _orphans(
         "files of snapshots",

@@ -26,7 +26,7 @@ from catalog import CatalogError, HeadMovedError, TableName
 from catalog.retention import Keep
 from tests.behaviors.conftest import Lake
 from tests.soak.model import Model
-from tests.soak.playing import BROKEN, Fault, Killed, Leg, Play, Stage
+from tests.soak.playing import BROKEN, Fault, Killed, Leg, Play, Slot, Stage
 from tests.soak.readers import PlainReader, Reader, unreachable
 
 TABLES = tuple(TableName.parse(n) for n in ("nyc.flights", "nyc.planes", "ops.weather"))
@@ -44,17 +44,6 @@ faults = st.one_of(
     ),
 )
 verdicts = st.sampled_from((True, True, True, True, False))
-
-
-@dataclass(eq=False)
-class Slot:
-    """One run after the other, all of the same tables."""
-
-    tables: list[TableName]
-    play: Play
-
-    def __repr__(self) -> str:
-        return f"<{', '.join(map(str, self.tables))}>"
 
 
 @dataclass
@@ -124,6 +113,17 @@ class Interleavings(RuleBasedStateMachine):
     def finish(self, slot: Slot, fault: Fault | None, at: int) -> None:
         """All its steps, and those it takes to get over a fault."""
         self.advance(slot, 12, fault, at, True, "plain")
+
+    @rule(slot=slots, steps=st.integers(2, 5), fault=faults, at=st.integers(0, 7))
+    def overtaken(self, slot: Slot, steps: int, fault: Fault | None, at: int) -> None:
+        """Somebody else publishes while a run that replaces main is at it; then it goes on."""
+        if not slot.play.at_work:
+            slot.play = self._begin("run", slot.tables, replaces=True)
+        for _ in range(steps):
+            self._next(slot.play, None, passes=True)
+        self._rival(slot.tables[0])
+        for number in range(8):
+            self._next(slot.play, fault if number == at else None, passes=True)
 
     def _next(self, play: Play, fault: Fault | None, *, passes: bool) -> None:
         if not all(leg.known for leg in play.legs):

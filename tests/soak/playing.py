@@ -136,6 +136,17 @@ class Play:
             leg.known = False
 
 
+@dataclass(eq=False)
+class Slot:
+    """One run after the other, all of the same tables."""
+
+    tables: list[TableName]
+    play: Play
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(map(str, self.tables))}>"
+
+
 @dataclass
 class Stage:
     """Where runs are played: the model beside the lake's catalog, and what was written where."""
