@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
@@ -149,10 +149,16 @@ class Slot:
 
 @dataclass
 class Stage:
-    """Where runs are played: the model beside the lake's catalog, and what was written where."""
+    """Where runs are played: the model beside the lake's catalog, and what was written where.
+
+    Attributes:
+        written: ids in each file.
+        first: files that were staged where there was no table yet.
+    """
 
     model: Model
     written: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    first: set[str] = field(default_factory=set)
     numbers: int = 0
 
     def number(self) -> int:
@@ -181,6 +187,8 @@ class Stage:
             at = f"{staging.data_location}/part-{self.number()}.parquet"
             file = write_file(staging, at, ids)
             self.written[file.file_path] = tuple(ids)
+            if staging.expected is None:
+                self.first.add(file.file_path)
             change = Change([file], removed=self._replaced(catalog, play, staging))
             leg.found(catalog.stage(staging, change), ground)
 
@@ -208,8 +216,10 @@ class Stage:
         columns = tuple(staging.schema.column_names)
         self.model.passed[leg.table, staging.head] = State(frozenset(rows), columns)
 
-    def _expected(self, play: Play, staging: Staging, batch: Iterable[DataFile]) -> list[int]:
-        gone = play.replaces and staging.staged
+    def _expected(self, play: Play, staging: Staging, batch: Sequence[DataFile]) -> list[int]:
+        # Of a first load there was nothing to take away, and so it stands on another main.
+        first = any(file.file_path in self.first for file in batch)
+        gone = play.replaces and staging.staged and not first
         base = [] if gone else self.model.at(staging.table, staging.expected).rows
         return [*base, *(i for file in batch for i in self.written[file.file_path])]
 
@@ -264,6 +274,7 @@ class Stage:
             batch, shown = catalog.batch(staging).files, catalog.scan(leg.table, main).files
             change = Change(batch, removed=shown)
             leg.found(catalog.restage_on(staging, change, main), ground())
+            self.first -= {file.file_path for file in batch}
 
         return call
 
