@@ -8,10 +8,10 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
-from catalog import naming, storage, usage
-from catalog.commits import delete_quietly
+from catalog import moves, naming, storage, usage
+from catalog.commits import Decision, Done, Proposal, delete_quietly, settle
 from catalog.errors import CatalogError
-from catalog.history import began_at, is_own
+from catalog.history import began_at, is_own, summary_of
 from catalog.nessie_home import NessieHome
 from catalog.places import Place
 from catalog.refs import Branch, Dropped, TableName
@@ -25,7 +25,8 @@ def drop(home: NessieHome, branch: Branch, name: TableName) -> Dropped:
         place = home.find(branch, name)
         home.leave(branch, [name])
         home.sweep(branch)
-        visible = home.visible(name)
+        sealed = place is not None and summary_of(place.chain.head).get(naming.ROLE) == "seal"
+        visible = _fenced(home, branch, name) if sealed else home.visible(name)
         counts = [clear_new_location(home, branch, name)]
         if visible is not None and not _is_forgotten(home, branch, name, visible):
             oldest = _oldest(visible, branch, place)
@@ -34,6 +35,27 @@ def drop(home: NessieHome, branch: Branch, name: TableName) -> Dropped:
         if place is not None:
             _check_unpublished(home, branch, name, visible)
     return Dropped(place is not None, sum(c[0] for c in counts), sum(c[1] for c in counts))
+
+
+def _fenced(home: NessieHome, branch: Branch, name: TableName) -> Table | None:
+    """Main's table behind a commit that took place after the run's branches were gone.
+
+    The server may have found them before that and be at a merge, of the run or of a union that
+    holds it: that merge is in what is returned, or meets a changed key and fails. Only what is
+    sealed is merged. Where main has no such table there is no key to change.
+    """
+    before = home.visible(name)
+    if before is None:
+        return None
+
+    def decide() -> Decision[Table]:
+        now = home.needed(name)
+        if now.metadata_location != before.metadata_location:
+            return Done(now)
+        # Forgets nothing, and yet points the key to another file.
+        return [Proposal(now, (), (moves.remove_snapshots([]),), run_id=branch.run_id)]
+
+    return settle(home.committer, decide)
 
 
 def _check_unpublished(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from catalog import (
     Branch,
-    BranchExistsError,
     BranchNotFoundError,
     CatalogConfigError,
     CatalogUnavailableError,
@@ -28,63 +27,13 @@ from catalog import (
     open_catalog,
 )
 from catalog.nessie import NessieCatalog
-from catalog.nessie_api import Api, Meta, Put, RefGoneError
-from catalog.nessie_tables import PointerCatalog
 from tests.behaviors.conftest import FLIGHTS, Lake, Run
+from tests.integration.nessie_wire import Wire, bodies, make_lake, refs
 from tests.servers.nessie import Nessie, on_postgres
 from tests.servers.process import free_ports
 from tests.servers.seaweedfs import REGION
 
 WEATHER = TableName.parse("nyc.weather")
-
-
-@dataclass
-class Wire(httpx.BaseTransport):
-    """The real network, on which a request or its answer can be lost.
-
-    Attributes:
-        sent: method, path and body of every request that was sent.
-        lose: number of the changing request that something befalls; None: of none.
-        before: whether it is the request, not its answer.
-        what: what befalls it.
-    """
-
-    sent: list[tuple[str, str, str]] = field(default_factory=list)
-    lose: int | None = None
-    before: bool = True
-    what: Callable[[], None] | BaseException = field(default_factory=KeyboardInterrupt)
-    changes: int = 0
-
-    def __post_init__(self) -> None:
-        self._inner = httpx.HTTPTransport()
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.path
-        changing = request.method != "GET" and not path.endswith("/contents")
-        self.changes += changing
-        hit = changing and self.changes - 1 == self.lose
-        if hit and self.before:
-            self._befall()
-        self.sent.append((request.method, path, request.content.decode()))
-        answer = self._inner.handle_request(request)
-        if hit and not self.before:
-            answer.read()
-            self._befall()
-        return answer
-
-    def _befall(self) -> None:
-        if isinstance(self.what, BaseException):
-            raise self.what
-        self.what()
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-def make_lake(root: Path, uri: str, wire: Wire | None = None, **properties: str) -> Lake:
-    given = {"warehouse": str(root / "warehouse"), **properties}
-    plain = PointerCatalog("test", Api(uri, None, wire), given)
-    return Lake("nessie", root, NessieCatalog(plain), plain)
 
 
 @pytest.fixture
@@ -98,15 +47,6 @@ def lake(uri: str, tmp_path: Path) -> Iterator[Lake]:
     made = make_lake(tmp_path, uri)
     yield made
     made.close()
-
-
-def refs(uri: str) -> set[str]:
-    found = httpx.get(f"{uri}/trees", params={"max-records": 1000}).raise_for_status().json()
-    return {ref["name"] for ref in found["references"]}
-
-
-def bodies(wire: Wire) -> list[dict[str, object]]:
-    return [json.loads(body) for _, path, body in wire.sent if path.endswith("/history/merge")]
 
 
 # --- crashes and lost answers at every request ---------------------------------------------------
@@ -231,106 +171,6 @@ def test_the_server_is_killed_in_mid_publish(nessie, uri, lake, tmp_path):
     assert lake.ids() == [1, 2]
     assert lake.catalog.verify(FLIGHTS) == []
     assert refs(uri) == {"main"}
-
-
-# --- fences -------------------------------------------------------------------------------------
-
-
-def test_a_publish_that_comes_after_the_drop_finds_nothing_to_merge(uri, lake, tmp_path):
-    """The run is dropped and opened again between a publish's proof and its merge."""
-    lake.publish([1])
-    run = lake.run()
-    run.open()
-    run.stage([2])
-    run.seal()
-    wire = Wire()
-
-    def drop_and_open() -> None:
-        run.drop()
-        run.open()
-
-    wire.lose, wire.what = 2, drop_and_open
-    late = make_lake(tmp_path, uri, wire)
-    audited = run.audited()
-    with pytest.raises((BranchNotFoundError, HeadMovedError)):
-        late.catalog.publish([audited])
-    late.close()
-    assert lake.ids() == [1]
-    assert len(bodies(wire)) == 1, "it was at the merge"
-
-
-def test_a_publish_wants_the_branch_where_it_proved_it(uri, lake, tmp_path):
-    lake.publish([1])
-    run = lake.run()
-    run.open()
-    run.stage([2])
-    run.seal()
-    wire = Wire(lose=1, what=lambda: run.seal(notes={"evidence": "other"}) and None)
-    late = make_lake(tmp_path, uri, wire)
-    (published,) = late.catalog.publish([run.audited()])
-    late.close()
-    assert published.summary["wap.evidence"] == "other"
-    assert len(bodies(wire)) == 1
-
-
-def test_what_others_put_on_the_runs_branch_is_not_published(lake):
-    lake.publish([1])
-    lake.publish([5], WEATHER)
-    run = lake.run()
-    run.open()
-    run.stage([2])
-    foreign = lake.plain.on(run.branch.name)
-    foreign.drop_table(WEATHER.identifier)
-    foreign.create_table(("nyc", "smuggled"), run.now.schema)
-    run.finish()
-    assert lake.ids() == [1, 2]
-    assert lake.ids(WEATHER) == [5]
-    assert lake.catalog.tables() == [FLIGHTS, WEATHER]
-
-
-def test_properties_that_changed_on_main_are_not_lost(lake):
-    lake.publish([1])
-    run = lake.run()
-    run.open()
-    run.stage([2])
-    run.seal()
-    table = lake.plain.load_table(FLIGHTS.identifier)
-    table.transaction().set_properties({"owner": "them"}).commit_transaction()
-    with pytest.raises(HeadMovedError, match="main has moved") as moved:
-        lake.catalog.publish([run.audited()])
-    assert "properties" in moved.value.hint
-    run.rebase()
-    run.finish()
-    assert lake.ids() == [1, 2]
-    assert lake.plain.load_table(FLIGHTS.identifier).properties["owner"] == "them"
-
-
-def test_a_branch_that_somebody_made_by_hand_is_left_alone(uri, lake):
-    lake.publish([1])
-    api = lake.plain.api
-    api.create("wap/taken", api.ref("main"))
-    run = lake.run("taken")
-    with pytest.raises(BranchExistsError):
-        run.open()
-    run.drop()
-    assert refs(uri) == {"main", "wap/taken"}
-
-
-def test_the_same_key_changed_in_both_is_a_conflict(lake):
-    """What the publish rests on: Nessie itself refuses, and moves nothing."""
-    lake.publish([1])
-    api = lake.plain.api
-    main = api.ref("main")
-    side = api.create("wap-tmp/by-hand", main)
-    _, found = api.contents("main", [FLIGHTS.identifier])
-    pointer = {**found[FLIGHTS.identifier], "snapshotId": 7}
-    side = api.commit(side, [Put(FLIGHTS.identifier, pointer)], Meta("by hand"))
-    lake.publish([2])
-    with pytest.raises(Exception, match="changed in conflict"):
-        api.merge(side, main, Meta("by hand"))
-    with pytest.raises(RefGoneError):
-        api.ref("nowhere")
-    assert lake.ids() == [1, 2]
 
 
 # --- several tables -----------------------------------------------------------------------------
@@ -514,7 +354,6 @@ def test_a_warehouse_on_s3(uri, tmp_path, seaweedfs):
     rejected = lake.run("rejected")
     rejected.open()
     rejected.stage([4])
-    rejected.seal()
     rejected.drop()
     assert seaweedfs.keys(bucket) == before
     assert lake.plain.load_table(FLIGHTS.identifier).scan().count() == 3

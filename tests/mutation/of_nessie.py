@@ -6,6 +6,7 @@ from tests.mutation.guard import Guard, guards_of
 
 _BEHAVIORS = "tests/behaviors/test_catalog"
 _TESTS = "tests/integration/test_nessie.py"
+_FENCES = "tests/integration/test_nessie_fences.py"
 _runs = guards_of("catalog/nessie_runs.py", f"{_BEHAVIORS}_guards.py")
 _commits = guards_of("catalog/nessie_commits.py", _TESTS)
 _home = guards_of("catalog/nessie_home.py", _TESTS)
@@ -30,7 +31,7 @@ GUARDS: tuple[Guard, ...] = (
         "properties of main that a publish would undo",
         "if _based_on(chain) != _location(visible):\n        raise HeadMovedError(",
         "if False:\n        raise HeadMovedError(",
-        f"{_TESTS}::test_properties_that_changed_on_main_are_not_lost",
+        f"{_FENCES}::test_properties_that_changed_on_main_are_not_lost",
     ),
     _runs(
         "a main that a failed run got into",
@@ -68,31 +69,37 @@ GUARDS: tuple[Guard, ...] = (
         "a branch that moved after its proof",
         "            self._check_unmoved(branch, publications)\n",
         "",
-        "test_a_publish_wants_the_branch_where_it_proved_it",
+        f"{_FENCES}::test_a_publish_wants_the_branch_where_it_proved_it",
     ),
     _commits(
         "a merge of the whole branch of a run",
         "self._api.merge(side, main, meta)",
         "self._api.merge(self._api.ref(branch.name), main, meta)",
-        "test_what_others_put_on_the_runs_branch_is_not_published",
+        f"{_FENCES}::test_what_others_put_on_the_runs_branch_is_not_published",
     ),
     _home(
         "a branch that somebody made by hand",
         "if self.touched(branch) is None:\n            raise foreign",
         "if False:\n            raise foreign",
-        "test_a_branch_that_somebody_made_by_hand_is_left_alone",
+        f"{_FENCES}::test_a_branch_that_somebody_made_by_hand_is_left_alone",
     ),
     _home(
         "a publish that outlives the drop",
         "                self.api.delete(ref)\n",
         "                pass\n",
-        "test_a_publish_that_comes_after_the_drop_finds_nothing_to_merge",
+        f"{_FENCES}::test_a_publish_that_comes_after_the_drop_finds_nothing_to_merge",
     ),
     _cleanup(
         "a published table by another name",
         "if next(home.publications(branch, name), None) is not None:",
         "if False:",
         "test_a_published_table_that_was_renamed_is_safe_from_a_late_drop[nessie]",
+    ),
+    _cleanup(
+        "a merge that the server is at while its run is dropped",
+        "visible = _fenced(home, branch, name) if sealed else home.visible(name)",
+        "visible = home.visible(name)",
+        f"{_FENCES}::test_a_run_that_is_dropped_while_the_server_is_at_its_merge_is_not_published",
     ),
     _cleanup(
         "files of the next round, for a late attempt at dropping this one",
