@@ -54,10 +54,17 @@ def undo_run(
 
 
 def undo_without_plan(catalog: BranchCatalog, run_id: str, folder: RunFolder) -> Undone:
-    """The same of a run whose folder is gone or damaged: the catalog says which table it staged."""
-    staged = [s.table for s in catalog.branches() if s.branch.run_id == run_id]
-    for table in staged:
-        return undo_run(catalog, run_id, table, folder=folder)
+    """The same of a run whose folder is gone or damaged: the catalog says which tables it staged.
+
+    They are published in one commit, so they go together, too.
+    """
+    staged = sorted(s.table for s in catalog.branches() if s.branch.run_id == run_id)
+    undone = {table: undo_run(catalog, run_id, table, folder=folder) for table in staged}
+    for one in undone.values():
+        if one.published is not None:
+            return one
+    if undone:
+        return Undone(removed="; ".join(f"{t}: {one.removed}" for t, one in undone.items()))
     for table in catalog.tables():
         move = published_move(catalog, run_id, table)
         if move is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 
 import pytest
@@ -225,6 +226,15 @@ def test_one_dropped_member_makes_a_late_publish_of_all_impossible(both):
         both.steps.publish_group(both.run, ready)
     assert both.rows() == {}
     both.steps.drop_branch(both.member("names"))
+    assert not list(both.steps.project.root.rglob("*.parquet"))
+
+
+def test_a_run_whose_folders_are_gone_leaves_no_table_behind(both):
+    both.stage()
+    shutil.rmtree(both.steps.project.state / "runs")
+    undone = both.steps.drop_branch(both.member("orders"))
+    assert all(f"{table}: " in undone.removed for table in TABLES.values())
+    assert both.steps.catalog.branches() == []
     assert not list(both.steps.project.root.rglob("*.parquet"))
 
 
