@@ -27,6 +27,8 @@ BASE_METADATA = (
 #: sequence number and time (ms) of the run's first snapshot in the table, where a rebase forgot it
 SINCE = "wap.since"
 
+#: sha256 hex of the evidence file, in the summary of a seal
+EVIDENCE = "wap.evidence"
 #: Properties of a table, one for each run whose data files lie outside the table's own place.
 ELSEWHERE = "wap.data-location."
 
@@ -54,6 +56,26 @@ def new_location(warehouse: str, branch: Branch, table: TableName) -> str:
 def run_folder(run_id: str) -> str:
     """Where a run's manifests and manifest lists lie, below the table's metadata path."""
     return f"wap/{run_id}"
+
+
+def evidence_folder(location: str) -> str:
+    """Where the evidence of a table's seals lies."""
+    return f"{location.rstrip('/')}/metadata/wap-evidence"
+
+
+def evidence_file(location: str, run_id: str, digest: str) -> str:
+    """Where a run's evidence lies in a table's location.
+
+    The digest is part of the name, so a late attempt of a step can never change a file that a seal
+    already names.
+    """
+    return f"{evidence_folder(location)}/{run_id}-{digest[:16]}.json"
+
+
+def evidence_of(path: str) -> str | None:
+    """Whose evidence a file is, by its path; None: it is none."""
+    match = re.search(r"/metadata/wap-evidence/([^/]+)-[0-9a-f]{16}\.json$", path)
+    return match[1] if match else None
 
 
 def metadata_file(location: str, run_id: str) -> str:

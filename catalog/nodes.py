@@ -177,8 +177,10 @@ def unused_files(
     at_work = orphans.Busy(live(), busy)
     idle = orphans.without_busy(old, table.location, at_work)
     idle += [f for p, found in outside.items() for f in orphans.idle_at(p, found, before, at_work)]
-    shown = (n for n in table.nodes.values() if n.value.id not in forgotten)
-    return storage.without(idle, {f.file_path for n in shown for f in n.files})
+    shown = [n for n in table.nodes.values() if n.value.id not in forgotten]
+    named = orphans.evidence_in_use(table.location, (n.value.summary for n in shown))
+    used = {storage.path_of(io, path) for path in named}
+    return storage.without(idle, used | {f.file_path for n in shown for f in n.files})
 
 
 def branches_of(table: MemoryTable) -> list[Branch]:

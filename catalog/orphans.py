@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -11,9 +11,10 @@ from pyiceberg.io import FileIO
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
-from catalog import elsewhere, storage, usage
+from catalog import elsewhere, naming, storage, usage
 from catalog.base import Litter
 from catalog.errors import UnsupportedError
+from catalog.history import summary_of
 from catalog.home import Home
 from catalog.refs import TableName
 from catalog.storage import StoredFile
@@ -32,7 +33,9 @@ _UUID = re.compile(rb'"table-uuid"\s*:\s*"([0-9a-fA-F-]+)"')
 
 
 def kind_of(path: str) -> str | None:
-    """What a file of a table is; None: nothing that Iceberg's writers make."""
+    """What a file of a table is; None: nothing that Iceberg's writers make, nor evidence."""
+    if naming.evidence_of(path) is not None:
+        return "metadata"
     return next((kind for ending, kind in _KINDS.items() if path.endswith(ending)), None)
 
 
@@ -93,11 +96,12 @@ def is_old(file: StoredFile, before: datetime) -> bool:
 
 
 def without_busy(files: Iterable[StoredFile], root: str, busy: Container[str]) -> list[StoredFile]:
-    """The files that do not lie in a folder named by a run that is at work."""
+    """The files that neither lie in a folder of a run that is at work nor are its evidence."""
     return [
         file
         for file in files
         if not any(part in busy for part in file.path.removeprefix(root).split("/")[:-1] if part)
+        and naming.evidence_of(file.path) not in busy
     ]
 
 
@@ -106,6 +110,15 @@ def idle_at(
 ) -> list[StoredFile]:
     """What may go of a place outside the table's own: it is of one run."""
     return [f for f in files if is_old(f, before)] if elsewhere.run_of(place) not in busy else []
+
+
+def evidence_in_use(location: str, summaries: Iterable[Mapping[str, str]]) -> set[str]:
+    """The evidence files that seals name, by the summaries of a table's snapshots."""
+    return {
+        naming.evidence_file(location, summary[naming.RUN], summary[naming.EVIDENCE])
+        for summary in summaries
+        if naming.EVIDENCE in summary and naming.RUN in summary
+    }
 
 
 def litter_of(files: Iterable[StoredFile]) -> list[Litter]:
@@ -171,6 +184,8 @@ def _in_use(
             if not (is_now and snapshot.snapshot_id in forgotten):
                 snapshots.setdefault(snapshot.snapshot_id, snapshot)
     every = list(snapshots.values())
+    named = evidence_in_use(now.location(), map(summary_of, every))
+    used |= {storage.path_of(now.io, path) for path in named}
     used |= usage.metadata_in_use(home, now, every)
     return used | usage.data_in_use(home, now, every, {f.path for f in files})
 

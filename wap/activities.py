@@ -230,7 +230,7 @@ class Activities(Steps):
         plans = plans_of(folder, pinned)
         sealed = seal_head(
             self.catalog, head, staging,
-            pinned=pinned,
+            pinned=pinned, folder=folder,
             report=folder.report(audited.report_digest),
             books=books,
             facts=facts,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -17,7 +17,9 @@ from pyiceberg.io import FileIO
 
 from catalog import storage
 from catalog.base import BranchCatalog, Staging
+from catalog.commits import delete_quietly
 from catalog.errors import CatalogConfigError, UnsealedError
+from catalog.naming import evidence_file, evidence_folder
 from catalog.refs import Seal, Snapshot, TableName
 from catalog.vendor import translated
 from wap.membership import member_id
@@ -99,28 +101,21 @@ def _facts_of(union: RunFacts, member: Member) -> RunFacts:
     )
 
 
-def _folder(location: str) -> str:
-    return f"{location.rstrip('/')}/metadata/wap-evidence"
-
-
-def path_of(location: str, run_id: str, digest: str) -> str:
-    """Where a run's evidence lies in a table's location.
-
-    The digest is part of the name, so a late attempt of a step can never change a file that a seal
-    already names.
-    """
-    return f"{_folder(location)}/{run_id}-{digest[:16]}.json"
-
-
-def write(io: FileIO, location: str, run_id: str, evidence: Evidence) -> str:
+def write(
+    io: FileIO, location: str, run_id: str, evidence: Evidence, note: Callable[[str], None]
+) -> str:
     """Write (or write again) the file; returns the sha256 hex of its content.
+
+    Args:
+        note: told where it will be, before it is there.
 
     Raises:
         StorageFullError, CatalogUnavailableError, CatalogConfigError: the storage refuses it.
     """
     content = evidence.model_dump_json().encode()
     digest = hashlib.sha256(content).hexdigest()
-    path = path_of(location, run_id, digest)
+    path = evidence_file(location, run_id, digest)
+    note(path)
     with translated(path), io.new_output(path).create(overwrite=True) as stream:
         stream.write(content)
     return digest
@@ -128,12 +123,35 @@ def write(io: FileIO, location: str, run_id: str, evidence: Evidence) -> str:
 
 def discard(io: FileIO, location: str, run_id: str) -> None:
     """Remove the files of a run that is not published and never will be; none there is fine."""
-    folder = _folder(location)
+    folder = evidence_folder(location)
     storage.abort_uploads(io, f"{folder}/{run_id}-")
     files = storage.list_files(io, folder)
     mine = [f for f in files if f.path.rsplit("/", 1)[-1].startswith(f"{run_id}-")]
     storage.delete_files(io, folder, mine)
     storage.delete_empty_folder(io, folder)
+
+
+def discard_others(
+    catalog: BranchCatalog, table: TableName, run_id: str, written: Collection[str]
+) -> None:
+    """Remove what was written for seals of a published run that never were, or gave way.
+
+    Args:
+        written: where attempts at sealing the run wrote its evidence, of any of its tables.
+    """
+    published = catalog.published(table)
+    mine = evidence_folder(published.location) + "/" if published is not None else ""
+    here = {path for path in written if mine and path.startswith(mine)}
+    if published is None or len(here) < 2:  # noqa: PLR2004 - one is that of the seal
+        return
+    named = {
+        evidence_file(published.location, run_id, seal.notes.get(NOTE, ""))
+        for _, seal in seals(catalog, table)
+        if seal.run_id == run_id
+    }
+    if named:
+        for path in sorted(here - named):
+            delete_quietly(published.io, path)
 
 
 def read(io: FileIO, location: str, seal: Seal) -> Evidence:
@@ -143,7 +161,7 @@ def read(io: FileIO, location: str, seal: Seal) -> Evidence:
         UnsealedError: it is missing, or its content is not what the seal states.
     """
     digest = seal.notes.get(NOTE, "")
-    path = path_of(location, seal.run_id, digest)
+    path = evidence_file(location, seal.run_id, digest)
     hint = "restore the file from a backup; `wap verify` lists what it belongs to"
     with translated(path):
         source = io.new_input(path)

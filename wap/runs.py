@@ -382,6 +382,16 @@ class RunFolder:
             return ()
         return Members.model_validate_json(self._read("members.json")).members
 
+    def note_evidence(self, path: str) -> None:
+        """Note where evidence is about to be written: the seal may come to name another file."""
+        name = path.rpartition("/")[2].rpartition("-")[2].removesuffix(".json")
+        self._write(f"evidence-{name}.json", json.dumps(path))
+
+    def evidence(self) -> frozenset[str]:
+        """Where attempts at sealing wrote evidence, of any of the run's tables."""
+        names = (n for n in self._documents.names() if n.startswith("evidence-"))
+        return frozenset(json.loads(self._read(name)) for name in names)
+
     def note_union(self, union: str) -> None:
         """Note that a union is about to take the run's batch: whoever drops it must know."""
         self._write(f"union-{union}.json", "{}")

@@ -10,7 +10,7 @@ from checks.report import Report
 from wap import evidence
 from wap.auditing import basis_of
 from wap.model import RunFacts
-from wap.runs import Books, Member, PinnedPlan
+from wap.runs import Books, Member, PinnedPlan, RunFolder
 from wap.sources.base import Cursor
 
 
@@ -20,6 +20,7 @@ def seal_head(
     staging: Staging,
     *,
     pinned: PinnedPlan,
+    folder: RunFolder,
     report: Report,
     books: Books,
     facts: RunFacts,
@@ -32,6 +33,7 @@ def seal_head(
     Args:
         staging: the head's table on the run's branch.
         pinned: the plan for that table.
+        folder: the run's, which notes what is written: an attempt may die before it seals.
         report: of the head's audit.
         books: of the table.
         facts: of the run, as far as they are about the table.
@@ -51,7 +53,7 @@ def seal_head(
         manifests=evidence.manifests_of(catalog, staging),
         members=tuple(members),
     )
-    digest = evidence.write(staging.io, staging.location, run_id, proof)
+    digest = evidence.write(staging.io, staging.location, run_id, proof, folder.note_evidence)
     return catalog.seal(
         head,
         Seal(

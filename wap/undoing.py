@@ -99,7 +99,7 @@ def clear_up(
     folder: RunFolder,
     result: RunResult | None = None,
 ) -> tuple[str, ...]:
-    """Remove what attempts that were killed left of a run that is published.
+    """Remove what attempts that were killed, or seals that gave way, left of a published run.
 
     Args:
         result: what the run came to; None: it is known to be published.
@@ -107,12 +107,17 @@ def clear_up(
     Returns:
         What is left all the same, for people: it is in nobody's way.
     """
-    if (result and result.ending is not Ending.PUBLISHED) or not folder.was_disturbed():
+    if result and result.ending is not Ending.PUBLISHED:
         return ()
     aside = table_of(pinned, replay=is_replay(pinned))
+    tables = [table for table in (pinned.pipeline.table_name, aside) if table is not None]
+    disturbed, written = folder.was_disturbed(), folder.evidence()
     try:
-        for table in filter(None, (pinned.pipeline.table_name, aside)):
-            catalog.drop(Branch.of_run(run_id), table)
+        for table in tables:
+            if disturbed:
+                catalog.drop(Branch.of_run(run_id), table)
+            if len(written) > len(tables):
+                evidence.discard_others(catalog, table, run_id, written)
     except CatalogError as exc:
         said = f"files of attempts that died may be left, until `wap maintain`: {exc.what}"
         return (said,)

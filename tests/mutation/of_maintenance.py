@@ -10,6 +10,7 @@ _expiry = guards_of("catalog/expiry.py", _BEHAVIORS)
 _retention = guards_of("catalog/retention.py", _BEHAVIORS)
 _cleanup = guards_of("catalog/cleanup.py", _BEHAVIORS)
 _orphans = guards_of("catalog/orphans.py", _BEHAVIORS)
+_evidence = guards_of("wap/evidence.py", _BEHAVIORS)
 _home = guards_of("catalog/home.py", _BEHAVIORS)
 _nessie = guards_of("catalog/nessie_home.py", _BEHAVIORS)
 _compaction = guards_of("wap/compaction.py", "tests/unit/wap/test_compaction.py")
@@ -17,6 +18,7 @@ _own = guards_of("checks/own.py", "tests/unit/wap/test_compaction.py")
 _auditing = guards_of("wap/auditing.py", "tests/unit/wap/test_compaction.py")
 _liveness = guards_of("wap/liveness.py", _UNIT)
 _maintenance = guards_of("wap/maintenance.py", _UNIT)
+_EVIDENCE = "tests/unit/wap/test_evidence_left.py"
 _ELSEWHERE = "tests/behaviors/test_catalog_elsewhere.py"
 _ONLY = "test_only_files_that_nothing_needs_are_deleted[sqlite]"
 
@@ -156,6 +158,24 @@ GUARDS: tuple[Guard, ...] = (
         "return used | usage.data_in_use(home, now, every, {f.path for f in files})",
         "return used",
         "test_a_run_that_ends_while_files_are_looked_at_keeps_its_own[sqlite]",
+    ),
+    _orphans(
+        "evidence that a seal names",
+        "    used |= {storage.path_of(now.io, path) for path in named}\n",
+        "",
+        f"{_EVIDENCE}::test_what_nobody_tells_of_any_more_is_swept",
+    ),
+    _orphans(
+        "evidence of a run at work",
+        "        and naming.evidence_of(file.path) not in busy\n",
+        "",
+        f"{_EVIDENCE}::test_what_nobody_tells_of_any_more_is_swept",
+    ),
+    _evidence(
+        "evidence that a seal names, of which an attempt wrote another",
+        "for path in sorted(here - named):",
+        "for path in sorted(here):",
+        f"{_EVIDENCE}::test_an_attempt_at_the_seal_that_died_leaves_none",
     ),
     _orphans(
         "manifests of snapshots",

@@ -19,6 +19,7 @@ _planning = guards_of("wap/planning.py", _STEPS)
 _undoing = guards_of("wap/undoing.py", _STEPS)
 _writing = guards_of("wap/writing.py", _STEPS)
 _evidence = guards_of("wap/evidence.py", _EVIDENCE)
+_naming = guards_of("catalog/naming.py", _EVIDENCE)
 _declared = guards_of("wap/declared.py", "tests/unit/wap/test_declared.py")
 _relations = guards_of("wap/relations.py", "tests/behaviors/test_reading.py")
 _remote = guards_of("wap/remote_files.py", "tests/unit/wap/test_remote_files.py")
@@ -473,10 +474,10 @@ GUARDS: tuple[Guard, ...] = (
         "if False:\n            raise",
         "test_a_missing_file_is_said_so",
     ),
-    _evidence(
+    _naming(
         "a file that a later attempt overwrites",
-        'return f"{_folder(location)}/{run_id}-{digest[:16]}.json"',
-        'return f"{_folder(location)}/{run_id}.json"',
+        'return f"{evidence_folder(location)}/{run_id}-{digest[:16]}.json"',
+        'return f"{evidence_folder(location)}/{run_id}.json"',
         "test_a_late_attempt_writes_beside_what_is_sealed",
     ),
     _evidence(

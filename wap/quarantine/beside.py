@@ -247,7 +247,7 @@ def seal_beside(
     report = folder.report(head.report.digest, beside=True)
     seal_head(
         catalog, head, aside,
-        pinned=plan, report=report, books=books, cursor=CURSOR,
+        pinned=plan, folder=folder, report=report, books=books, cursor=CURSOR,
         facts=facts_beside(facts, plan, aside, report, books),
         notes=member_notes(group) if group is not None else {},
     )  # fmt: skip

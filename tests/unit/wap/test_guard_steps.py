@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,8 +122,9 @@ class Port:
         return self.method if name == self.name else getattr(self.inner, name)
 
 
-@pytest.fixture
-def shop(tmp_path):
+@contextmanager
+def opened(tmp_path: Path) -> Iterator[Shop]:
+    """A shop with one file of orders."""
     files = {
         "wap.toml": '[project]\nname = "shop"\n[lineage]\nkind = "none"\n',
         "pipelines/orders.yml": PIPELINE,
@@ -135,6 +138,12 @@ def shop(tmp_path):
         shop = Shop(steps)
         shop.orders("1.csv", 1, 2, 3)
         yield shop
+
+
+@pytest.fixture
+def shop(tmp_path):
+    with opened(tmp_path) as made:
+        yield made
 
 
 # --- what was audited is what is sealed and published -------------------------------------------
