@@ -253,8 +253,10 @@ def settle(
 
 def _with_notes(proposal: Proposal) -> Proposal:
     """The proposal, and a note in the table of every file that it adds from another place."""
+    files = [file.file_path for draft in proposal.drafts for file in draft.added]
+    if not files:
+        return proposal
     table = proposal.table
-    files = (file.file_path for draft in proposal.drafts for file in draft.added)
     notes = naming.outside(files, table.location(), table.metadata.properties)
     if not notes:
         return proposal

@@ -101,6 +101,7 @@ def test_evidence_and_seal_that_were_made_to_agree_on_another_report(shop):
     """The evidence is written anew with a changed report, and the seal is made to name it."""
     (file,) = shop.root.rglob("wap-evidence/r1-*.json")
     old = shop.verify().seals[1].evidence_digest
+    noted: list[str] = []
     with shop.looking() as (looking, _):
         published = looking.catalog.published(ORDERS)
         seal = next(s for _, s in evidence.seals(looking.catalog, ORDERS) if s.run_id == "r1")
@@ -108,7 +109,7 @@ def test_evidence_and_seal_that_were_made_to_agree_on_another_report(shop):
         report = json.loads(proof.report)
         report["results"][0]["measured"] = "something else"
         forged = proof.model_copy(update={"report": json.dumps(report)})
-        new = evidence.write(published.io, published.location, "r1", forged)
+        new = evidence.write(published.io, published.location, "r1", forged, noted.append)
     shop.forge(old, new)
     assert shop.codes() == ["report"]
     assert file.exists()
@@ -117,6 +118,7 @@ def test_evidence_and_seal_that_were_made_to_agree_on_another_report(shop):
 def test_a_seal_of_a_report_that_did_not_pass(shop):
     """Every digest is made to agree, and the audit said no."""
     proved = shop.verify().seals[1]
+    noted: list[str] = []
     with shop.looking() as (looking, _):
         published = looking.catalog.published(ORDERS)
         seal = next(s for _, s in evidence.seals(looking.catalog, ORDERS) if s.run_id == "r1")
@@ -126,7 +128,9 @@ def test_a_seal_of_a_report_that_did_not_pass(shop):
         failed = report.model_copy(update={"results": (bad, *report.results[1:])})
         facts = proof.facts.model_copy(update={"report_digest": failed.digest})
         told = {"report": failed.to_json(), "facts": facts}
-        new = evidence.write(published.io, published.location, "r1", proof.model_copy(update=told))
+        new = evidence.write(
+            published.io, published.location, "r1", proof.model_copy(update=told), noted.append
+        )
     shop.forge(proved.evidence_digest, new)
     shop.forge(proved.report_digest, failed.digest)
     (found,) = shop.verify().unsealed

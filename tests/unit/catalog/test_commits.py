@@ -38,6 +38,8 @@ class Script(Committer):
 class Files:
     """Stands for a draft: notes what is thrown away."""
 
+    added = ()
+
     def __init__(self) -> None:
         self.discarded = 0
         self.lists = 0

@@ -15,6 +15,7 @@ from wap.model import Ending, RunFacts, RunResult
 from wap.sources.base import Cursor
 
 IO = PyArrowFileIO()
+NOTED: list[str] = []
 
 
 def proof(run_id: str, report: str = "{}") -> Evidence:
@@ -40,12 +41,12 @@ def location(tmp_path):
 
 
 def test_what_was_sealed_is_read_back(location):
-    digest = evidence.write(IO, location, "r1", proof("r1"))
+    digest = evidence.write(IO, location, "r1", proof("r1"), NOTED.append)
     assert evidence.read(IO, location, seal("r1", digest)) == proof("r1")
 
 
 def test_a_changed_file_is_no_evidence(location, tmp_path):
-    digest = evidence.write(IO, location, "r1", proof("r1"))
+    digest = evidence.write(IO, location, "r1", proof("r1"), NOTED.append)
     (file,) = tmp_path.rglob("r1-*.json")
     text = file.read_text()
     file.write_text(text.replace('"source_kind":"files"', '"source_kind":"filed"'))
@@ -61,13 +62,13 @@ def test_a_missing_file_is_said_so(location):
 
 
 def test_a_late_attempt_writes_beside_what_is_sealed(location):
-    sealed = evidence.write(IO, location, "r1", proof("r1"))
-    evidence.write(IO, location, "r1", proof("r1", report='{"late": true}'))
+    sealed = evidence.write(IO, location, "r1", proof("r1"), NOTED.append)
+    evidence.write(IO, location, "r1", proof("r1", report='{"late": true}'), NOTED.append)
     assert evidence.read(IO, location, seal("r1", sealed)) == proof("r1")
 
 
 def test_discard_leaves_other_runs_alone(location, tmp_path):
     for run_id in ("r1", "r2"):
-        evidence.write(IO, location, run_id, proof(run_id))
+        evidence.write(IO, location, run_id, proof(run_id), NOTED.append)
     evidence.discard(IO, location, "r1")
     assert [f.name[:3] for f in tmp_path.rglob("*.json")] == ["r2-"]
