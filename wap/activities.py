@@ -35,7 +35,7 @@ from wap.declared import declared
 from wap.engines.base import Engine
 from wap.errors import BatchRefusedError, ConfigError, DecisionRefusedError, RunNotFoundError
 from wap.groups import with_contracts
-from wap.homes import RunHome
+from wap.homes import LAST_STEPS, RunHome
 from wap.ledger.base import Ledger
 from wap.lineage.base import LineageSink
 from wap.model import Rows, RunResult, SnapshotMove, StepFacts, Waiver
@@ -103,7 +103,7 @@ class Activities(Steps):
 
     def record(self, run_id: str, facts: StepFacts) -> None:
         """Note an attempt's facts in the run's folder."""
-        if facts.name not in ("close", "dissolve"):
+        if facts.name not in LAST_STEPS:
             self._folder(run_id).add_step(facts)
 
     @_step

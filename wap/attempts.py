@@ -40,8 +40,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Attempt:
-    """The attempt that runs now: where a step reports how far it is."""
+    """The attempt that runs now: where a step reports how far it is.
 
+    Attributes:
+        step: its name; "" outside of Temporal.
+        number: which attempt at it this is, from 1.
+    """
+
+    step: str = ""
+    number: int = 1
     progress: dict[str, int] = field(default_factory=dict)
 
     def report(self, **progress: int) -> None:
@@ -72,10 +79,13 @@ class AttemptInterceptor(Interceptor):
     """Wraps every attempt.
 
     Attributes:
+        began: told of an attempt that follows another, before it does anything: the run's id, the
+            step, which attempt it is.
         record: told the facts of each finished attempt (run id first).
         boundary: called before a step and after its effect; a drill crashes there.
     """
 
+    began: Callable[[str, str, int], None]
     record: Callable[[str, StepFacts], None]
     boundary: Callable[[str, When, int], None]
 
@@ -90,14 +100,18 @@ class _Inbound(ActivityInboundInterceptor):
         self._outer = outer
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - Temporal's name
-        attempt = Attempt()
+        run_id, info = input.args[0].run_id, activity.info()
+        attempt = Attempt(info.activity_type, info.attempt)
         token = _CURRENT.set(attempt)
         beat = asyncio.create_task(_beat(attempt))
-        run_id, info = input.args[0].run_id, activity.info()
         usage, failed = _Usage(), True
         try:
             with _translated():
                 try:
+                    if attempt.number > 1:
+                        await asyncio.to_thread(
+                            self._outer.began, run_id, attempt.step, attempt.number
+                        )
                     self._outer.boundary(info.activity_type, "before", info.attempt)
                     value = await self.next.execute_activity(input)
                     self._outer.boundary(info.activity_type, "after", info.attempt)

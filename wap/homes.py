@@ -14,6 +14,8 @@ from wap.model import Ending
 from wap.project import Project
 from wap.runs import RunFolder
 
+#: Steps that end with the run's folder removed: nothing is noted in it behind them.
+LAST_STEPS = ("close", "dissolve")
 #: A report's files, the one by which it is known last.
 _FACES = ("report.md", "junit.xml", "report.html", "report.json")
 
@@ -38,6 +40,11 @@ class RunHome:
             return RunFolder(self.state, run_id)
         rejects = self._below("rejects")
         return RunFolder(self.state, run_id, self._below(f"runs/{run_id}"), rejects)
+
+    def begin(self, run_id: str, step: str, number: int) -> None:
+        """Note that an attempt at a step has begun which follows another."""
+        if step not in LAST_STEPS:
+            self.folder(run_id).begin(step, number)
 
     def runs(self) -> list[str]:
         """Ids of the runs that have a folder: those that were never closed, sorted."""

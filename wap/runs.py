@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from checks.report import Report
+from wap import attempts
 from wap.documents import Documents, LocalDocuments, StoredDocuments
 from wap.errors import RunNotFoundError
 from wap.membership import member_of
@@ -203,6 +204,10 @@ class Followed(BaseModel):
     superseded: tuple[str, ...] = ()
 
 
+#: Steps that make a plan: before them the folder of a run that goes on holds none.
+_FIRST_STEPS = ("", "resolve", "unite")
+
+
 class RunFolder:
     """The documents of one run, in ``<state>/runs/<run id>`` or where all workers reach."""
 
@@ -276,8 +281,10 @@ class RunFolder:
         return True
 
     def pin(self, number: int, plan: PinnedPlan) -> None:
-        """Fix the plan of a round."""
-        self._write(f"plan-{number}.json", plan.model_dump_json())
+        """Fix the plan of a round; what is fixed already stays."""
+        self._refuse_late()
+        if not self.has_plan(number):
+            self._write(f"plan-{number}.json", plan.model_dump_json())
 
     def plan(self, number: int) -> PinnedPlan:
         """The plan of a round.
@@ -326,6 +333,7 @@ class RunFolder:
 
     def save_books(self, number: int, books: Books) -> None:
         """Keep a round's books."""
+        self._refuse_late()
         self._write(f"books-{number}.json", books.model_dump_json())
 
     def books(self, number: int) -> Books:
@@ -342,6 +350,7 @@ class RunFolder:
         Args:
             beside: it is about the quarantine table.
         """
+        self._refuse_late()
         self._write(_report_of(beside=beside), report.to_json())
 
     def report(self, digest: str | None = None, *, beside: bool = False) -> Report:
@@ -400,6 +409,30 @@ class RunFolder:
         """The unions that have, or had, the run's batch."""
         names = (n for n in self._documents.names() if n.startswith("union-"))
         return tuple(sorted(n.removeprefix("union-").removesuffix(".json") for n in names))
+
+    def begin(self, step: str, number: int) -> None:
+        """Note that an attempt at a step has begun which follows another."""
+        self._write(f"attempt-{step}-{number}.json", "{}")
+
+    def _refuse_late(self) -> None:
+        """Refuse an attempt that another one has taken the place of: what is kept is that one's.
+
+        So it is with the thread of a worker that was stopped for longer than its heartbeat may be
+        silent, and that goes on then.
+
+        Raises:
+            RunNotFoundError: it came late.
+        """
+        now, names = attempts.current(), self._documents.names()
+        begun = f"attempt-{now.step}-"
+        later = (n.removeprefix(begun) for n in names if n.startswith(begun))
+        closed = now.step not in _FIRST_STEPS and not any(n.startswith("plan-") for n in names)
+        if closed or any(int(n.removesuffix(".json")) > now.number for n in later):
+            raise RunNotFoundError(
+                f"another attempt at {now.step} of run {self._run_id} has begun, or ended it",
+                where=self._documents.where,
+                hint="nothing was changed; the run goes on without this attempt",
+            )
 
     def add_step(self, facts: StepFacts) -> None:
         """Note an attempt of a step: a document of its own, so that none waits for another."""

@@ -130,7 +130,7 @@ def make_worker(
         activities=activities.all(),
         activity_executor=ThreadPoolExecutor(slots, "wap-step"),
         max_concurrent_activities=slots,
-        interceptors=[AttemptInterceptor(activities.record, crash)],
+        interceptors=[AttemptInterceptor(activities.home.begin, activities.record, crash)],
         # A dead worker's private queue is given up soon, so that the next one can take over.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         max_heartbeat_throttle_interval=timedelta(seconds=1),

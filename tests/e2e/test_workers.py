@@ -62,6 +62,43 @@ def test_one_of_two_workers_is_killed_behind_its_effect_and_the_other_goes_on(cl
     assert sorted(rows(cluster)) == list(range(50))
 
 
+def who_has(cluster, workflow, step):
+    """The process that is at the step."""
+    while True:
+        told = cluster.temporal.cli("workflow", "describe", "--workflow-id", workflow)
+        for pending in told["pendingActivities"]:
+            if pending["activityType"]["name"] == step and "lastWorkerIdentity" in pending:
+                return int(pending["lastWorkerIdentity"].partition("@")[0])
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_frozen_changes_nothing_when_it_goes_on(cluster):
+    """Its run has been staged, audited and published by the other one meanwhile."""
+    pair = {w.process.pid: w for w in (cluster.worker("one") for _ in range(2))}
+    for worker in pair.values():
+        worker.await_ready()
+    door = cluster.machine("one")
+    source = cluster.orders("orders-1.csv", range(1_000_000))
+    running = door.start("orders", "--json", "--source", source, **cluster.settings)
+    frozen = pair[who_has(cluster, await_step(cluster, "stage"), "stage")]
+    os.kill(frozen.process.pid, signal.SIGSTOP)
+    out, err = running.communicate(timeout=180)
+    result = json.loads(out)
+    assert result["ending"] == "published", err
+    (other,) = set(pair) - {frozen.process.pid}
+    assert identities(cluster.history(result))["stage"].startswith(f"{other}@")
+
+    os.kill(frozen.process.pid, signal.SIGCONT)
+    assert frozen.stop() == 0
+    again = cluster.run(door, source)
+    assert again["nothing_new"]
+    (found,) = door.query("select count(*) n, count(distinct id) ids from shop.orders")
+    assert (found["n"], found["ids"]) == (1_000_000, 1_000_000)
+    verified = door.wap("verify", "--json", **cluster.settings)
+    assert verified.returncode == 0, verified.stdout
+    assert not list((door.root / ".wap" / "runs").glob("*/books*"))
+
+
 @pytest.mark.slow
 def test_a_run_at_work_stays_with_its_build_and_new_runs_go_to_the_next(cluster):
     cluster.env["WAP_WORKER__DEPLOYMENT"] = "rolling"

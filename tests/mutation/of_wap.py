@@ -24,6 +24,7 @@ _declared = guards_of("wap/declared.py", "tests/unit/wap/test_declared.py")
 _relations = guards_of("wap/relations.py", "tests/behaviors/test_reading.py")
 _remote = guards_of("wap/remote_files.py", "tests/unit/wap/test_remote_files.py")
 _runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
+_kept = guards_of("wap/runs.py", "tests/unit/wap/test_late_attempts.py")
 _STANDING = "tests/behaviors/test_standing.py"
 _standing = guards_of("wap/standing.py", _STANDING)
 _access = guards_of("wap/access.py", "tests/unit/wap/test_access.py")
@@ -473,6 +474,18 @@ GUARDS: tuple[Guard, ...] = (
         "if not source.exists():\n            raise",
         "if False:\n            raise",
         "test_a_missing_file_is_said_so",
+    ),
+    _kept(
+        "a plan, books or a report of an attempt that another has taken the place of",
+        'if closed or any(int(n.removesuffix(".json")) > now.number for n in later):',
+        "if closed:",
+        "test_books_and_report_are_those_of_the_attempt_that_went_on[stage-staging]",
+    ),
+    _kept(
+        "a plan in the place of the one that was gone by",
+        "        if not self.has_plan(number):\n            self._write(",
+        "        if True:\n            self._write(",
+        "test_a_plan_is_fixed_once",
     ),
     _naming(
         "a file that a later attempt overwrites",

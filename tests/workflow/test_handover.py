@@ -23,7 +23,7 @@ def _worker(client, queue, world, threads):
         workflows=[WriteAuditPublish, TableKeeper],
         activities=world.all(),
         activity_executor=threads,
-        interceptors=[AttemptInterceptor(lambda *_: None, lambda *_: None)],
+        interceptors=[AttemptInterceptor(lambda *_: None, lambda *_: None, lambda *_: None)],
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(0),
     )
