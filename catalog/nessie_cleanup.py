@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
@@ -26,7 +26,7 @@ def drop(home: NessieHome, branch: Branch, name: TableName) -> Dropped:
         home.leave(branch, [name])
         home.sweep(branch)
         visible = home.visible(name)
-        counts = [clear_new_location(home, branch, name)]
+        counts = [clear_new_location(home, branch, name, lambda: _left(home, branch, name))]
         if visible is not None and not _is_forgotten(home, branch, name, visible):
             oldest = _oldest(visible, branch, place)
             counts.append(_delete_data(home, visible, branch, name, oldest))
@@ -78,6 +78,11 @@ def _behind(home: NessieHome, branch: Branch, name: TableName) -> Table | None:
     return home.visible(name) if home.find(branch, name) is None else None
 
 
+def _left(home: NessieHome, branch: Branch, name: TableName) -> Sequence[DataFile] | None:
+    """Nothing is kept of a run that was taken off its branch; None: it has the branch again."""
+    return () if home.find(branch, name) is None else None
+
+
 def _delete_data(
     home: NessieHome, visible: Table, branch: Branch, name: TableName, oldest: int
 ) -> tuple[int, int]:
@@ -121,7 +126,10 @@ def _delete(table: Table, location: str, files: Iterable[storage.StoredFile]) ->
 
 
 def clear_new_location(
-    home: NessieHome, branch: Branch, name: TableName, kept: Sequence[DataFile] = ()
+    home: NessieHome,
+    branch: Branch,
+    name: TableName,
+    kept: Callable[[], Sequence[DataFile] | None],
 ) -> tuple[int, int]:
     """Delete what lies where the run would have made a new table, unless it did publish it.
 
@@ -130,7 +138,9 @@ def clear_new_location(
             it may have another name by now, or be gone.
         branch: the run's.
         name: the table.
-        kept: data files that the run's branch of another run's table has taken over.
+        kept: asked behind the listing, since a late attempt may find files of the run's next
+            round: data files that the run's branch of another run's table has taken over; None:
+            the run stages a new table here again, and nothing is deleted.
     """
     location = naming.new_location(str(home.warehouse), branch, name)
     io = home.file_io(location)
@@ -139,9 +149,11 @@ def clear_new_location(
     if not found:
         storage.delete_empty_folder(io, location)
         return _NOTHING
-    if next(home.publications(branch, name), None) is not None:
+    stay = kept()
+    # Main last: a round that is published in between is seen at one of the two places.
+    if stay is None or next(home.publications(branch, name), None) is not None:
         return _NOTHING
-    used = {storage.path_of(io, f.file_path) for f in kept}
+    used = {storage.path_of(io, f.file_path) for f in stay}
     storage.abort_uploads(io, f"{location}/")
     deleted = storage.delete_files(io, location, storage.without(found, used))
     storage.delete_empty_folder(io, location)

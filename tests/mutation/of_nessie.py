@@ -101,6 +101,13 @@ GUARDS: tuple[Guard, ...] = (
         f"{_BEHAVIORS}_idempotence.py::"
         "test_a_late_drop_of_an_earlier_round_takes_nothing_of_the_next[nessie-False]",
     ),
+    _cleanup(
+        "a new table of the next round, for a late attempt at dropping this one",
+        "return () if home.find(branch, name) is None else None",
+        "return ()",
+        f"{_BEHAVIORS}_idempotence.py::"
+        "test_a_late_drop_of_a_first_load_takes_nothing_of_the_next_round[nessie-False]",
+    ),
     _late(
         "files of an expired run that earlier commits of main show",
         "if visible is not None and not _is_forgotten(home, branch, name, visible):",
