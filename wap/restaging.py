@@ -18,9 +18,9 @@ from catalog.base import BranchCatalog, Change, Scan, Staging
 from catalog.batches import KEPT_PREFIX
 from catalog.errors import HeadMovedError, RebaseRefusedError
 from catalog.refs import Branch
-from wap import aside
+from wap import aside, attempts
 from wap.compaction import is_compaction
-from wap.engines.base import AGAIN, Engine
+from wap.engines.base import AGAIN, Engine, refuse_cancelled
 from wap.engines.met import laid_aside, schema_aside
 from wap.planning import said_of_main
 from wap.quarantine.beside import is_divided
@@ -90,6 +90,7 @@ class _Following:
 
     def follow(self) -> Restaged:
         for _ in range(_TRIES):
+            refuse_cancelled(attempts.cancelled)
             staging = self._staging()
             main = self._main()
             if main is None or not can_follow(self.pinned, staging):
