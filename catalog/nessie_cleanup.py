@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
-from catalog import moves, naming, storage, usage
+from catalog import moves, naming, orphans, storage, usage
 from catalog.commits import Decision, Done, Proposal, delete_quietly, settle
 from catalog.errors import CatalogError
 from catalog.history import began_at, is_own, summary_of
@@ -27,8 +27,10 @@ def drop(home: NessieHome, branch: Branch, name: TableName) -> Dropped:
         home.sweep(branch)
         sealed = place is not None and summary_of(place.chain.head).get(naming.ROLE) == "seal"
         visible = _fenced(home, branch, name) if sealed else home.visible(name)
-        counts = [clear_new_location(home, branch, name)]
-        if visible is not None and not _is_forgotten(home, branch, name, visible):
+        counts = [clear_new_location(home, branch, name, lambda: _left(home, branch, name))]
+        if visible is not None and _is_forgotten(home, branch, name, visible):
+            counts += _delete_unreadable(home, visible, branch, name)
+        elif visible is not None:
             oldest = _oldest(visible, branch, place)
             counts.append(_delete_data(home, visible, branch, name, oldest))
             counts.append(_delete_run_folder(home, visible, branch, name, oldest))
@@ -82,6 +84,20 @@ def _is_forgotten(home: NessieHome, branch: Branch, name: TableName, visible: Ta
     return not _own(visible, branch) and next(home.publications(branch, name), None) is not None
 
 
+def _delete_unreadable(
+    home: NessieHome, visible: Table, branch: Branch, name: TableName
+) -> Iterator[tuple[int, int]]:
+    """Delete what a late attempt at such a run wrote: no commit that can be read refers to it."""
+    data = f"{visible.location().rstrip('/')}/data/{branch.run_id}"
+    metadata = visible.location_provider().new_metadata_location(naming.run_folder(branch.run_id))
+    for location in (data, metadata):
+        storage.abort_uploads(visible.io, f"{location}/")
+        found = storage.list_files(visible.io, location)
+        if found and _behind(home, branch, name) is not None:
+            used = orphans.in_use(home, name, found)
+            yield _delete(visible, location, storage.without(found, used))
+
+
 def _own(table: Table, branch: Branch) -> list[IcebergSnapshot]:
     return [s for s in table.metadata.snapshots if is_own(s, branch.run_id)]
 
@@ -98,6 +114,11 @@ def _behind(home: NessieHome, branch: Branch, name: TableName) -> Table | None:
     opened its branch before it wrote any, and keeps it until main, or nobody, needs them.
     """
     return home.visible(name) if home.find(branch, name) is None else None
+
+
+def _left(home: NessieHome, branch: Branch, name: TableName) -> Sequence[DataFile] | None:
+    """Nothing is kept of a run that was taken off its branch; None: it has the branch again."""
+    return () if home.find(branch, name) is None else None
 
 
 def _delete_data(
@@ -143,7 +164,10 @@ def _delete(table: Table, location: str, files: Iterable[storage.StoredFile]) ->
 
 
 def clear_new_location(
-    home: NessieHome, branch: Branch, name: TableName, kept: Sequence[DataFile] = ()
+    home: NessieHome,
+    branch: Branch,
+    name: TableName,
+    kept: Callable[[], Sequence[DataFile] | None],
 ) -> tuple[int, int]:
     """Delete what lies where the run would have made a new table, unless it did publish it.
 
@@ -152,7 +176,9 @@ def clear_new_location(
             it may have another name by now, or be gone.
         branch: the run's.
         name: the table.
-        kept: data files that the run's branch of another run's table has taken over.
+        kept: asked behind the listing, since a late attempt may find files of the run's next
+            round: data files that the run's branch of another run's table has taken over; None:
+            the run stages a new table here again, and nothing is deleted.
     """
     location = naming.new_location(str(home.warehouse), branch, name)
     io = home.file_io(location)
@@ -161,9 +187,11 @@ def clear_new_location(
     if not found:
         storage.delete_empty_folder(io, location)
         return _NOTHING
-    if next(home.publications(branch, name), None) is not None:
+    stay = kept()
+    # Main last: a round that is published in between is seen at one of the two places.
+    if stay is None or next(home.publications(branch, name), None) is not None:
         return _NOTHING
-    used = {storage.path_of(io, f.file_path) for f in kept}
+    used = {storage.path_of(io, f.file_path) for f in stay}
     storage.abort_uploads(io, f"{location}/")
     deleted = storage.delete_files(io, location, storage.without(found, used))
     storage.delete_empty_folder(io, location)

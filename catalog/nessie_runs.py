@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table.update import TableUpdate
 
@@ -200,7 +201,15 @@ def _clear(home: NessieHome, branch: Branch, name: TableName, old: Place) -> Non
     gone = [s for s in old.chain.own if s.snapshot_id not in kept]
     delete_metadata(home, now.table, gone)
     if old.expected is None and now.expected is not None:
-        clear_new_location(home, branch, name, own_files(now.chain, now.table))
+        clear_new_location(home, branch, name, lambda: _taken_over(home, branch, name))
+
+
+def _taken_over(home: NessieHome, branch: Branch, name: TableName) -> Sequence[DataFile] | None:
+    """The run's files on main's table; None: it stages a new table (again), or nothing."""
+    now = home.find(branch, name)
+    if now is None or now.expected is None:
+        return None
+    return own_files(now.chain, now.table)
 
 
 def _reattached(home: NessieHome, visible: Pointed, place: Place, drafts: list[Draft]) -> Proposal:

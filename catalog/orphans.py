@@ -67,7 +67,7 @@ def sweep(
     candidates = without_busy(old, storage.path_of(io, location), busy)
     idle = {p: idle_at(p, files, before, busy) for p, files in outside.items()}
     asked = [*candidates, *(f for files in idle.values() for f in files)]
-    used = _in_use(home, name, asked, forgotten) if asked else set()
+    used = in_use(home, name, asked, forgotten) if asked else set()
     doomed = storage.without(candidates, used)
     strewn = {p: storage.without(files, used) for p, files in idle.items()}
     if not dry_run:
@@ -165,8 +165,8 @@ def uuid_in(io: FileIO, location: str) -> str | None:
     return told[1].decode().lower() if told else None
 
 
-def _in_use(
-    home: Home, name: TableName, files: Sequence[StoredFile], forgotten: Collection[int]
+def in_use(
+    home: Home, name: TableName, files: Sequence[StoredFile], forgotten: Collection[int] = ()
 ) -> set[str]:
     """The paths of files that any metadata somebody can still read refers to."""
     used: set[str] = set()

@@ -31,25 +31,29 @@ def delete_hidden(home: NativeHome, branch: Branch, name: TableName) -> tuple[in
         return 0, 0
     location = _hidden_location(home, branch, name, hidden)
     count = size = 0
+    dropped = False
     if hidden is not None:
         _unpublish(home, name, hidden, branch)
         if home.warehouse is None:
             # Nobody finds the files once the entry is gone: all but its metadata go before it.
             _abort_uploads(hidden.io, hidden.location(), branch)
             count, size = _delete_location(
-                home, name, hidden.location(), hidden.io, hidden, data_only=True
+                home, branch, name, hidden.location(), hidden.io, hidden, data_only=True
             )
+        if _next_rounds(home, branch, name, hidden):
+            return count, size
         try:
             home.catalog.drop_table(hidden.name())
         except NoSuchTableError:
             # Published or dropped this moment; what is there now decides what may be deleted.
             _take_back_name(home, name, hidden)
             hidden = None
+        dropped = True
     _drop_staging_namespace(home)
     if location is not None:
         io = hidden.io if hidden is not None else home.file_io(location)
         _abort_uploads(io, location, branch)
-        more = _delete_location(home, name, location, io, hidden)
+        more = _delete_location(home, branch, name, location, io, hidden, gone=dropped)
         count, size = count + more[0], size + more[1]
     return count, size
 
@@ -75,6 +79,21 @@ def _is_published(home: NativeHome, name: TableName, hidden: Table) -> bool:
     return visible is not None and visible.metadata.table_uuid == hidden.metadata.table_uuid
 
 
+def _next_rounds(home: NativeHome, branch: Branch, name: TableName, hidden: Table | None) -> bool:
+    """Whether the run has another new table by now than the one that is removed.
+
+    A late attempt at dropping an earlier round finds the next one's under the same name, in the
+    same place. That is there before any file of it, and until readers see it, or nobody needs it.
+
+    Args:
+        hidden: the table that is removed; None: its entry is gone.
+    """
+    now = home.hidden(branch, name)
+    if now is None:
+        return False
+    return hidden is None or now.metadata.table_uuid != hidden.metadata.table_uuid
+
+
 def _drop_entry(home: NativeHome, hidden: Table) -> None:
     with suppress(NoSuchTableError):
         home.catalog.drop_table(hidden.name())
@@ -92,6 +111,8 @@ def _unpublish(home: NativeHome, name: TableName, hidden: Table, branch: Branch)
             table = home.committer.load(hidden.name())
         except NoSuchTableError:
             return Done(None)
+        if table.metadata.table_uuid != hidden.metadata.table_uuid:
+            return Done(None)  # the next round's
         main = head_of(table.metadata, MAIN)
         first = next((s for s in table.metadata.snapshots if is_bootstrap(s)), None)
         if main is None or first is None or is_bootstrap(main):
@@ -127,21 +148,27 @@ def _take_back_name(home: NativeHome, name: TableName, hidden: Table) -> None:
 
 def _delete_location(
     home: NativeHome,
+    branch: Branch,
     name: TableName,
     location: str,
     io: FileIO,
     hidden: Table | None,
     *,
     data_only: bool = False,
+    gone: bool = False,
 ) -> tuple[int, int]:
     found = storage.list_files(io, location)
-    visible = home.visible(name)
-    if visible is not None and _same_place(io, visible.location(), location):
+    own = None if gone else hidden
+    if _is_kept(home, branch, name, location, io, own):
         return 0, 0
     if not found or (hidden is None and not _never_published(io, location, found)):
         return 0, 0
     storage.abort_uploads(io, f"{location.rstrip('/')}/")
+    # What is kept is asked again behind the list that is deleted: what comes later is in none.
     found = storage.list_files(io, location)
+    if _is_kept(home, branch, name, location, io, own):
+        return 0, 0
+    visible = home.visible(name)
     used: set[str] = set()
     if visible is not None:
         used = usage.data_in_use(home, visible, visible.metadata.snapshots, {f.path for f in found})
@@ -153,6 +180,19 @@ def _delete_location(
     deleted = storage.delete_files(io, location, doomed)
     storage.delete_empty_folder(io, location)
     return deleted
+
+
+def _is_kept(
+    home: NativeHome, branch: Branch, name: TableName, location: str, io: FileIO, own: Table | None
+) -> bool:
+    """Whether a location is the next round's, or readers' by now.
+
+    Readers' last: a table that is published in between is seen at one of the two places.
+    """
+    if _next_rounds(home, branch, name, own):
+        return True
+    visible = home.visible(name)
+    return visible is not None and _same_place(io, visible.location(), location)
 
 
 def _never_published(io: FileIO, location: str, found: Sequence[storage.StoredFile]) -> bool:

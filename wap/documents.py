@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -65,7 +66,8 @@ class LocalDocuments(Documents):
     def write(self, name: str, content: bytes) -> None:
         """See the port."""
         self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / f".{name}.{os.getpid()}"
+        # A name of its own: a late attempt may write the same document in another thread.
+        temporary = self.path / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
         temporary.write_bytes(content)
         temporary.replace(self.path / name)
 

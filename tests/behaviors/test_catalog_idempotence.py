@@ -17,6 +17,7 @@ from catalog import (
     storage,
 )
 from catalog.base import Change
+from catalog.refs import TableName
 
 #: Whose commits go through a committer, which can be made to fail.
 FAULTY = pytest.mark.kinds("sqlite", "portable", "nessie")
@@ -380,6 +381,42 @@ def test_a_late_drop_of_an_earlier_round_takes_nothing_of_the_next(lake, publish
         else:
             assert number in lake.ids()
         assert lake.catalog.verify(run.table) == []
+    assert 1 < number < 19
+
+
+@pytest.mark.by_default("sqlite", "nessie")
+@FAULTY
+@pytest.mark.parametrize("published", [False, True])
+def test_a_late_drop_of_a_first_load_takes_nothing_of_the_next_round(lake, published):
+    """As above, of a table that is new: both rounds stage it under one name, in one place."""
+    for number in range(20):
+        run = lake.run(f"run-late-{number}", TableName.parse(f"shop.new{number}"))
+        run.open()
+        run.stage([-1])
+        late = lake.again()
+
+        def next_round(run=run, number=number) -> None:
+            run.drop()
+            run.open()
+            run.staging = run.catalog.stage(run.now, Change([run.write([number], "batch-1")]))
+            run.seal()
+            if published:
+                run.catalog.publish([run.audited()])
+
+        late.faults.loading = [None] * number + [next_round]
+        with suppress(CatalogError):  # Nessie's says that the run was published meanwhile
+            late.catalog.drop(run.branch, run.table)
+        if late.faults.loading:
+            break
+        try:
+            lake.catalog.publish([run.audited()])
+        except BranchNotFoundError:  # it took the next round for its own, and all of it is gone
+            assert not published
+            assert lake.catalog.published(run.table) is None
+            run.drop()
+        else:
+            assert lake.ids(run.table) == [number]
+            assert lake.catalog.verify(run.table) == []
     assert 1 < number < 19
 
 

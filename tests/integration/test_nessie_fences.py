@@ -17,6 +17,7 @@ from catalog.base import Change
 from catalog.nessie_api import Meta, Put, RefGoneError
 from catalog.refs import MEMBERS, Taken
 from tests.behaviors.conftest import FLIGHTS, Lake
+from tests.behaviors.test_catalog_maintenance import keep, replaced
 from tests.integration.nessie_wire import AtTheMerge, Wire, bodies, make_lake, refs
 from tests.servers.nessie import Nessie
 
@@ -103,6 +104,24 @@ def test_a_member_that_leaves_while_the_server_is_at_the_unions_merge_is_not_pub
     late.close()
     assert lake.ids() == [1]
     assert not [f for f in lake.files() if "/member/" in f or "/union/" in f]
+
+
+def test_a_late_attempt_at_a_run_that_was_published_and_expired_leaves_nothing(lake):
+    """What earlier commits of main show of the run stays: whoever has their hash reads it."""
+    run = lake.run()
+    run.open()
+    run.stage([1])
+    run.finish()
+    replaced(lake, [2])
+    replaced(lake, [3])
+    lake.catalog.expire(FLIGHTS, keep())
+    before = lake.files()
+    run.open()
+    run.stage([9])
+    assert lake.files() > before
+    run.drop()
+    assert lake.files() == before
+    assert lake.ids() == [3]
 
 
 def test_a_publish_wants_the_branch_where_it_proved_it(uri, lake, tmp_path):

@@ -14,6 +14,7 @@ _rebase = guards_of("catalog/rebase.py", f"{_BEHAVIORS}.py")
 _staging = guards_of("catalog/staging.py", _IDEMPOTENCE)
 _opening = guards_of("catalog/opening.py", _TRAPS)
 _cleanup = guards_of("catalog/cleanup.py", _IDEMPOTENCE)
+_unstaging = guards_of("catalog/unstaging.py", _IDEMPOTENCE)
 _rollback = guards_of("catalog/rollback.py", f"{_BEHAVIORS}.py")
 _commits = guards_of("catalog/commits.py", f"{_UNIT}_commits.py")
 _coverage = guards_of("catalog/coverage.py", f"{_UNIT}_coverage.py")
@@ -196,6 +197,12 @@ GUARDS: tuple[Guard, ...] = (
         "return table if table is not None and branch.name not in table.metadata.refs else None",
         "return table",
         "test_a_late_drop_of_an_earlier_round_takes_nothing_of_the_next[sqlite-False]",
+    ),
+    _unstaging(
+        "a new table of the next round, for a late attempt at dropping this one",
+        "    now = home.hidden(branch, name)\n    if now is None:\n",
+        "    now = home.hidden(branch, name)\n    if True:\n",
+        "test_a_late_drop_of_a_first_load_takes_nothing_of_the_next_round[sqlite-False]",
     ),
     _rollback(
         "main that has moved",

@@ -62,6 +62,12 @@ GUARDS: tuple[Guard, ...] = (
         "test_a_main_that_has_moved_meanwhile_is_said[memory]",
     ),
     _restaging(
+        "a batch of a run that was told to stop",
+        "            refuse_cancelled(attempts.cancelled)\n",
+        "",
+        "test_a_run_that_is_told_to_stop_follows_main_no_more[where]",
+    ),
+    _restaging(
         "an input that another run published meanwhile, once more",
         "if why is not None:",
         "if False:",

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.wap.test_guard_steps import Port, opened
 from wap import attempts
 from wap.attempts import Attempt
-from wap.errors import EngineError, RunNotFoundError
+from wap.errors import RunNotFoundError
 from wap.homes import LAST_STEPS
 from wap.steps import RunRef
 
@@ -115,10 +115,3 @@ def test_behind_the_last_step_no_folder_comes_back(shop, step):
     run = shop.run("r1")
     shop.steps.home.begin(run.run_id, step, 2)
     assert shop.steps.home.runs() == []
-
-
-def test_a_cancelled_attempt_does_not_try_to_follow_main_again(shop, monkeypatch):
-    run = shop.staged("r1")
-    monkeypatch.setattr("wap.attempts.cancelled", lambda: True)
-    with pytest.raises(EngineError, match="cancelled"):
-        shop.steps.restage(run)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.io import load_file_io
 from pyiceberg.types import StringType
+from temporalio.testing import ActivityEnvironment
 
 from catalog.errors import CatalogError, CatalogUnavailableError, HeadMovedError
 from catalog.refs import Branch, TableName
@@ -329,6 +330,24 @@ def test_a_rival_right_before_the_commit_is_met_too(shop, case):
     shop.publish(run)
     assert "60,m" in shop.shows()
     assert set(case.shows.split()) <= set(shop.shows().split())
+
+
+@of("where")
+def test_a_run_that_is_told_to_stop_follows_main_no_more(shop, case):
+    """It is told so while main moves once more between two tries."""
+    run = shop.overtaken(case.late, case.rival)
+    temporal, real, tries = ActivityEnvironment(), shop.steps.catalog, []
+
+    def faster(staging: Any, change: Any, main: int) -> Any:
+        tries.append(main)
+        shop.publish(shop.loaded("more", "60,m"))
+        temporal.cancel()
+        return real.restage_on(staging, change, main)
+
+    head = shop.staging(run).head
+    with pytest.raises(EngineError, match="cancelled"):
+        temporal.run(shop.otherwise("catalog", "restage_on", faster).restage, run)
+    assert (len(tries), shop.staging(run).head) == (1, head)
 
 
 @of("replace", "merge")
