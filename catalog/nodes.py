@@ -178,8 +178,8 @@ def unused_files(
     idle = orphans.without_busy(old, table.location, at_work)
     idle += [f for p, found in outside.items() for f in orphans.idle_at(p, found, before, at_work)]
     shown = [n for n in table.nodes.values() if n.value.id not in forgotten]
-    named = orphans.evidence_in_use(table.location, (n.value.summary for n in shown))
-    used = {storage.path_of(io, path) for path in named}
+    summaries = (n.value.summary for n in shown)
+    used = orphans.evidence_in_use(io, table.location, idle, summaries)
     return storage.without(idle, used | {f.file_path for n in shown for f in n.files})
 
 

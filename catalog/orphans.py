@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -112,13 +113,24 @@ def idle_at(
     return [f for f in files if is_old(f, before)] if elsewhere.run_of(place) not in busy else []
 
 
-def evidence_in_use(location: str, summaries: Iterable[Mapping[str, str]]) -> set[str]:
-    """The evidence files that seals name, by the summaries of a table's snapshots."""
-    return {
-        naming.evidence_file(location, summary[naming.RUN], summary[naming.EVIDENCE])
-        for summary in summaries
-        if naming.EVIDENCE in summary and naming.RUN in summary
-    }
+def evidence_in_use(
+    io: FileIO, location: str, files: Iterable[StoredFile], summaries: Iterable[Mapping[str, str]]
+) -> set[str]:
+    """Paths of evidence files that stay: of those of a sealed run, what a seal of it names.
+
+    Of a run that no seal tells of any more they all stay: they are what an auditor has of it.
+
+    Args:
+        summaries: of the table's snapshots.
+    """
+    named: dict[str, set[str]] = defaultdict(set)
+    for summary in summaries:
+        run_id, digest = summary.get(naming.RUN), summary.get(naming.EVIDENCE)
+        if run_id is not None and digest is not None:
+            file = naming.evidence_file(location, run_id, digest)
+            named[run_id].add(storage.path_of(io, file))
+    found = ((f.path, naming.evidence_of(f.path)) for f in files)
+    return {p for p, run_id in found if run_id and p in named.get(run_id, {p})}
 
 
 def litter_of(files: Iterable[StoredFile]) -> list[Litter]:
@@ -184,8 +196,7 @@ def in_use(
             if not (is_now and snapshot.snapshot_id in forgotten):
                 snapshots.setdefault(snapshot.snapshot_id, snapshot)
     every = list(snapshots.values())
-    named = evidence_in_use(now.location(), map(summary_of, every))
-    used |= {storage.path_of(now.io, path) for path in named}
+    used |= evidence_in_use(now.io, now.location(), files, map(summary_of, every))
     used |= usage.metadata_in_use(home, now, every)
     return used | usage.data_in_use(home, now, every, {f.path for f in files})
 

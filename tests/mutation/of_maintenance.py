@@ -161,7 +161,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _orphans(
         "evidence that a seal names",
-        "    used |= {storage.path_of(now.io, path) for path in named}\n",
+        "    used |= evidence_in_use(now.io, now.location(), files, map(summary_of, every))\n",
         "",
         f"{_EVIDENCE}::test_what_nobody_tells_of_any_more_is_swept",
     ),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from catalog.errors import HeadMovedError
+from catalog.retention import Keep
 from tests.unit.wap.test_guard_steps import Port, opened, proofs_of
 from wap.model import Ending, RunRequest, RunResult
 from wap.steps import RunRef
@@ -107,4 +108,17 @@ def test_what_nobody_tells_of_any_more_is_swept(shop):
     assert [f.path for f in sweep([])] == [str(stray)]
     assert evidence(shop, "r1") == kept
     assert foreign.exists()
+    assert unproved(shop) == []
+
+
+def test_evidence_of_a_run_that_is_forgotten_stays(shop):
+    """It is what an auditor has of it."""
+    shop.published("r1")
+    for number, run_id in ((8, "r2"), (9, "r3")):
+        other(shop, run_id, number)
+    catalog, table = shop.steps.catalog, shop.table()
+    catalog.expire(table, Keep(1, LATER, LATER))
+    assert "r1" not in {s.run_id for s in catalog.log(table)}
+    catalog.sweep(table, before=LATER, live=frozenset)
+    assert evidence(shop, "r1")
     assert unproved(shop) == []
