@@ -383,6 +383,7 @@ class RunFolder:
 
     def save_members(self, members: Members) -> None:
         """Keep whose batches the union, which this folder is of, holds."""
+        self._refuse_late()
         self._write("members.json", members.model_dump_json())
 
     def members(self) -> tuple[Member, ...]:
