@@ -260,7 +260,7 @@ def group_notes(name: str, tables: Iterable[str]) -> dict[str, str]:
 def member_notes(name: str) -> dict[str, str]:
     """What the seal of a quarantine table says of the group that its run belongs to.
 
-    The table itself is none of the group's: it stays as it is when they are taken back.
+    The table itself is none of the group's: it goes back with the table whose rows it holds.
     """
     return {MEMBER: name}
 
