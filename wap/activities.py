@@ -234,7 +234,9 @@ class Activities(Steps):
             report=folder.report(audited.report_digest),
             books=books,
             facts=facts,
-            cursor=advanced(self._source(run, pinned), self.catalog, _table(pinned), *plans),
+            cursor=advanced(
+                self._source(run, pinned), self.catalog, head.table, head.expected, *plans
+            ),
             members=folder.members() if is_union(pinned) else (),
             notes=evidence.group_notes(run.group.name, run.group.tables) if run.group else {},
         )  # fmt: skip

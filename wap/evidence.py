@@ -260,7 +260,7 @@ def group_notes(name: str, tables: Iterable[str]) -> dict[str, str]:
 def member_notes(name: str) -> dict[str, str]:
     """What the seal of a quarantine table says of the group that its run belongs to.
 
-    The table itself is none of the group's: it stays as it is when they are taken back.
+    The table itself is none of the group's: it goes back with the table whose rows it holds.
     """
     return {MEMBER: name}
 
@@ -310,8 +310,31 @@ def cursor(catalog: BranchCatalog, table: TableName) -> Cursor | None:
     Raises:
         UnsealedError: see :func:`read`; loading without it could load rows twice.
     """
-    published = catalog.published(table)
-    newest = next(seals(catalog, table), None)
+    return _cursor(catalog, table, catalog.log(table))
+
+
+def cursor_on(catalog: BranchCatalog, table: TableName, head: int | None) -> Cursor | None:
+    """The cursor that main told when it was at a head; None: at none, or nothing was sealed yet.
+
+    A seal made on that head goes on from there, whatever main shows by now: it is published only
+    where main is at that head, and what others had published above it was taken back then.
+
+    Args:
+        head: id of the snapshot. Where main's history does not hold it any more, no seal on it is
+            published, and what main tells now will do.
+
+    Raises:
+        UnsealedError: see :func:`read`.
+    """
+    if head is None:
+        return None
+    log = catalog.log(table)
+    at = next((at for at, snapshot in enumerate(log) if snapshot.id == head), 0)
+    return _cursor(catalog, table, log[at:])
+
+
+def _cursor(catalog: BranchCatalog, table: TableName, log: Iterable[Snapshot]) -> Cursor | None:
+    published, newest = catalog.published(table), next(seals_in(log), None)
     if published is None or newest is None:
         return None
     return read(published.io, published.location, newest[1]).cursor

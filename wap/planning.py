@@ -160,10 +160,16 @@ def was_done(source: Source, catalog: BranchCatalog, table: TableName, *plans: P
     return any(source.done(since, plan) for plan in plans)
 
 
-def advanced(source: Source, catalog: BranchCatalog, table: TableName, *plans: Plan) -> Cursor:
-    """The cursor over what is published now and the plans, one or more, in their order."""
+def advanced(
+    source: Source, catalog: BranchCatalog, table: TableName, expected: int | None, *plans: Plan
+) -> Cursor:
+    """The cursor once the plans, one or more, in their order, are published over main's head.
+
+    Args:
+        expected: that head; what others have published since is not under it.
+    """
     first, *others = plans
-    cursor = source.advance(evidence.cursor(catalog, table), first)
+    cursor = source.advance(evidence.cursor_on(catalog, table, expected), first)
     for plan in others:
         cursor = source.advance(cursor, plan)
     return cursor

@@ -1,9 +1,14 @@
-"""The way back: main of one table, or of all tables of a group's run, to earlier seals."""
+"""The way back: main of one table, or of all tables of a group's run, to earlier seals.
+
+What a run set aside, or took from what waits, goes back with it: it was published in one commit.
+Else its rows would wait a second time once its input is read again, and those it had replayed
+would be on no main and wait no more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from catalog.base import BranchCatalog
@@ -12,6 +17,7 @@ from catalog.refs import Back, Seal, Snapshot, TableName
 from wap import evidence
 from wap.errors import GroupRefusedError, RunNotFoundError
 from wap.membership import owner_of
+from wap.quarantine.table import is_quarantine, quarantine_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,8 @@ class Target:
 
     Attributes:
         undone: the seals that main would not show any more, newest first.
+        left: its quarantine table, which would have to go back, too, and has nothing to go back
+            to: the runs that are undone were the first to set rows aside.
     """
 
     table: TableName
@@ -28,15 +36,19 @@ class Target:
     run_id: str
     published_at: datetime
     undone: tuple[Seal, ...] = ()
+    left: TableName | None = None
 
 
-def rollback_target(catalog: BranchCatalog, table: str, to: int | None) -> Target:
+def rollback_targets(catalog: BranchCatalog, table: str, to: int | None) -> list[Target]:
     """The sealed snapshot to go back to: the one asked for, or the newest before main's head.
+
+    Behind it where the table's quarantine table goes back to, if it does.
 
     Raises:
         TableNotFoundError: not published.
         UnsealedError: there is no such earlier sealed snapshot.
-        GroupRefusedError: a group's run would be taken back in this table alone.
+        GroupRefusedError: a group's run would be taken back in this table alone, or a run in its
+            quarantine table alone.
     """
     name = TableName.parse(table)
     published = catalog.published(name)
@@ -48,7 +60,8 @@ def rollback_target(catalog: BranchCatalog, table: str, to: int | None) -> Targe
         if snapshot.id != head and to in (None, snapshot.id):
             target = _target(name, head, snapshot, seal, undone)
             _check_whole(catalog, [target])
-            return target
+            _check_beside(catalog, target)
+            return _with_set_aside(catalog, [target])
         undone.append(seal)
         earlier += [snapshot.id] if snapshot.id != head else []
     listed = ", ".join(map(str, earlier))
@@ -60,7 +73,7 @@ def rollback_target(catalog: BranchCatalog, table: str, to: int | None) -> Targe
 
 
 def group_targets(catalog: BranchCatalog, run_id: str) -> list[Target]:
-    """For each table of a group's run the newest seal from before it.
+    """For each table of a group's run the newest seal from before it; so for quarantine tables.
 
     Args:
         run_id: the group's run, or that of one of its members.
@@ -78,7 +91,7 @@ def group_targets(catalog: BranchCatalog, run_id: str) -> list[Target]:
             hint="`wap verify --json` names the group of each seal",
         )
     _check_whole(catalog, found)
-    return found
+    return _with_set_aside(catalog, found)
 
 
 def _before(catalog: BranchCatalog, table: TableName, wanted: str) -> Target | None:
@@ -108,6 +121,51 @@ def _target(
 ) -> Target:
     run, at = evidence.run_of(seal), snapshot.committed_at
     return Target(table, head, snapshot.id, run, at, tuple(undone))
+
+
+def _with_set_aside(catalog: BranchCatalog, targets: Sequence[Target]) -> list[Target]:
+    """The targets, and those of the quarantine tables that the same runs have changed."""
+    moves: list[Target] = []
+    beside: list[Target] = []
+    for target in targets:
+        aside, first = _set_aside(catalog, target)
+        beside += [aside] if aside is not None else []
+        moves.append(replace(target, left=quarantine_of(target.table)) if first else target)
+    return [*moves, *beside]
+
+
+def _set_aside(catalog: BranchCatalog, target: Target) -> tuple[Target | None, bool]:
+    """Where the quarantine table goes back to, and whether it should and cannot.
+
+    None: no run that is undone has changed it, or the first of its rows came with one.
+    """
+    name, runs = quarantine_of(target.table), {seal.run_id for seal in target.undone}
+    published, undone = catalog.published(name), list[Seal]()
+    if published is None:
+        return None, False
+    for snapshot, seal in evidence.seals(catalog, name):
+        if seal.run_id not in runs:
+            found = _target(name, published.snapshot.id, snapshot, seal, undone)
+            return (found if undone else None), False
+        undone.append(seal)
+    return None, bool(undone)
+
+
+def _check_beside(catalog: BranchCatalog, target: Target) -> None:
+    """A run that the table still shows is not taken back in its quarantine table alone."""
+    if not is_quarantine(target.table):
+        return
+    runs = {seal.run_id for seal in target.undone}
+    for table in catalog.tables():
+        if quarantine_of(table) == target.table:
+            shown = sorted(seal.run_id for seal in _seals(catalog, table) if seal.run_id in runs)
+            if shown:
+                raise GroupRefusedError(
+                    f"run {shown[0]} published it together with {table}: "
+                    "they go back together or not at all",
+                    where=str(target.table),
+                    hint=f"wap rollback {table}",
+                )
 
 
 def _check_whole(catalog: BranchCatalog, targets: Sequence[Target]) -> None:

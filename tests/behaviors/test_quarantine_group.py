@@ -9,11 +9,12 @@ import pytest
 from catalog.refs import TableName
 from tests.unit.wap.test_group_steps import FILES, TABLES, Both
 from wap import evidence
+from wap.errors import GroupRefusedError
 from wap.group_steps import Ready
 from wap.model import Ending, RunResult
 from wap.project import load_project
 from wap.query import query
-from wap.rolling_back import group_targets, roll_back, rollback_target
+from wap.rolling_back import group_targets, roll_back, rollback_targets
 from wap.steps import Audited
 from wap.verifying import Records, verify
 from wap.worker import open_activities
@@ -86,7 +87,7 @@ def test_what_the_group_knows_not_is_set_aside_in_its_one_commit(both):
     assert evidence.run_of(seal) == "both-1.orders"
 
 
-def test_the_way_back_of_the_group_leaves_what_was_set_aside(both):
+def test_what_a_group_set_aside_goes_back_with_it(both):
     both.stage()
     both.steps.publish_group(both.run, both.settled())
     both.deliver(2, "cyd", "4,cyd 5,eve")
@@ -94,11 +95,14 @@ def test_the_way_back_of_the_group_leaves_what_was_set_aside(both):
     later.stage()
     later.steps.publish_group(later.run, later.settled())
     catalog = both.steps.catalog
-    assert [t.table for t in group_targets(catalog, "both-2")] == list(TABLES.values())
+    with pytest.raises(GroupRefusedError, match=r"both-2 published it together with shop\.orders"):
+        rollback_targets(catalog, str(ASIDE), None)
+    targets = group_targets(catalog, "both-2")
+    assert [t.table for t in targets] == [*TABLES.values(), ASIDE]
     roll_back(catalog, group_targets(catalog, "both-2"))
     assert both.rows() == {"names": 2, "orders": 2}
-    assert both.see("select id from shop.orders__quarantine order by 1") == [(3,), (5,)]
-    assert rollback_target(catalog, str(ASIDE), None).run_id == "both-1.orders"
+    assert both.see("select id from shop.orders__quarantine order by 1") == [(3,)]
+    assert targets[-1].run_id == "both-1.orders"
 
 
 def test_when_main_of_another_member_moves_both_tables_of_this_one_stand(both):

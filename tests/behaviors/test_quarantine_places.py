@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.behaviors.quarantined import CONTRACT, Shop
+from tests.behaviors.quarantined import CONTRACT, ORDERS, Shop
 from tests.behaviors.test_quarantine import GOOD, once
 from tests.e2e.places import open_place
 from wap.errors import ConfigError
 from wap.model import Ending, Replay
+from wap.rolling_back import roll_back, rollback_targets
 
 
 def opened(request: pytest.FixtureRequest, name: str, root: object) -> Shop:
@@ -42,6 +43,12 @@ def test_rows_are_set_aside_and_replayed_while_main_moves(request, tmp_path, pla
     ]  # fmt: skip
     with shop.steps() as steps:
         assert steps.catalog.branches() == []
+        # Taken back, the replay is undone in both tables, and can be done again.
+        roll_back(steps.catalog, rollback_targets(steps.catalog, str(ORDERS), None))
+    assert shop.ids() == [1, 2, 3, 4, 22]
+    assert {run for (run,) in shop.aside("wap_replayed_run")} == {None}
+    assert shop.run("again-2", replay=Replay()).rows.published == 1
+    assert shop.ids() == [1, 2, 3, 4, 6, 22]
 
 
 @pytest.mark.parametrize("place", ["postgres", "nessie"])

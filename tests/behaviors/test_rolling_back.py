@@ -7,7 +7,7 @@ import pytest
 from catalog import TableName, UnsealedError
 from tests.behaviors.conftest import FLIGHTS, Lake, open_lake
 from wap.errors import GroupRefusedError, RunNotFoundError
-from wap.rolling_back import group_targets, roll_back, rollback_target
+from wap.rolling_back import group_targets, roll_back, rollback_targets
 
 PLANES = TableName.parse("nyc.planes")
 AIRLINES = TableName.parse("nyc.airlines")
@@ -45,7 +45,7 @@ def ids(lake: Lake) -> dict[str, list[int] | None]:
 
 def test_one_table_of_a_group_does_not_go_back_alone(grouped):
     with pytest.raises(GroupRefusedError, match=r"nyc-2 .* with nyc\.planes") as caught:
-        rollback_target(grouped.catalog, "nyc.flights", None)
+        rollback_targets(grouped.catalog, "nyc.flights", None)
     assert caught.value.hint == "wap rollback --group nyc-2"
 
 
@@ -61,7 +61,7 @@ def test_all_tables_of_a_group_go_back_together(grouped, run):
 
 def test_a_later_run_of_one_table_goes_back_by_itself_and_with_the_group(grouped):
     grouped.publish([3], FLIGHTS)
-    target = rollback_target(grouped.catalog, "nyc.flights", None)
+    (target,) = rollback_targets(grouped.catalog, "nyc.flights", None)
     assert [s.run_id for s in target.undone] != ["nyc-2"]
     roll_back(grouped.catalog, group_targets(grouped.catalog, "nyc-2"))
     assert ids(grouped) == {"flights": [1], "planes": [1], "airlines": [1]}
@@ -72,7 +72,7 @@ def test_going_back_over_a_group_in_one_table_is_refused_from_any_distance(group
     first = grouped.catalog.log(FLIGHTS)[-1]
     first = next(s for s in reversed(grouped.catalog.log(FLIGHTS)) if s.is_sealed)
     with pytest.raises(GroupRefusedError):
-        rollback_target(grouped.catalog, "nyc.flights", first.id)
+        rollback_targets(grouped.catalog, "nyc.flights", first.id)
 
 
 def test_a_later_group_that_reaches_further_goes_back_first(grouped):
@@ -101,7 +101,7 @@ def test_a_first_load_has_nothing_to_go_back_to(lake):
 
 def test_a_table_that_goes_by_itself_is_as_before(grouped):
     grouped.publish([2], AIRLINES)
-    roll_back(grouped.catalog, [rollback_target(grouped.catalog, "nyc.airlines", None)])
+    roll_back(grouped.catalog, rollback_targets(grouped.catalog, "nyc.airlines", None))
     assert ids(grouped) == {"flights": [1, 2], "planes": [1, 2], "airlines": [1]}
 
 
@@ -119,4 +119,4 @@ def test_members_that_cannot_be_read_are_no_members(lake, members):
     run.seal(notes={"pipeline": "flights", "group": "nyc", "tables": members})
     lake.catalog.publish([run.audited()])
     with pytest.raises(UnsealedError, match="cannot be read"):
-        rollback_target(lake.catalog, "nyc.flights", None)
+        rollback_targets(lake.catalog, "nyc.flights", None)

@@ -13,7 +13,7 @@ from wap.errors import GroupRefusedError
 from wap.past import Looking
 from wap.project import load_project
 from wap.reaudit import reaudit
-from wap.rolling_back import group_targets, roll_back, rollback_target
+from wap.rolling_back import group_targets, roll_back, rollback_targets
 from wap.verifying import Records, verify
 from wap.worker import open_activities
 
@@ -76,6 +76,6 @@ def test_published_overtaken_and_taken_back(both):
     looking = Looking(catalog, both.steps.auditor, both.steps.temp_directory)
     assert reaudit(looking, both.steps.ledger, "both-2.orders").equal
     with pytest.raises(GroupRefusedError):
-        rollback_target(catalog, "shop.orders", None)
+        rollback_targets(catalog, "shop.orders", None)
     roll_back(catalog, group_targets(catalog, "both-2"))
     assert both.rows() == {"names": 3, "orders": 2}

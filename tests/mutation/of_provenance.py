@@ -11,8 +11,15 @@ _reaudit = guards_of("wap/reaudit.py", _PROVENANCE)
 _past = guards_of("wap/past.py", _PROVENANCE)
 _planning = guards_of("wap/planning.py", _PROVENANCE)
 _activities = guards_of("wap/activities.py", _STEPS)
+_cursor = guards_of("wap/evidence.py", "tests/behaviors/test_cursor_of_main.py")
 
 GUARDS: tuple[Guard, ...] = (
+    _cursor(
+        "what main has shown since, told as loaded by a seal on an earlier head",
+        "return _cursor(catalog, table, log[at:])",
+        "return _cursor(catalog, table, log)",
+        "test_what_was_taken_back_between_the_seal_and_its_publish_is_new_again",
+    ),
     _verifying(
         "a check that the ledger tells otherwise",
         "if kept.get(name) != sealed.get(name):",

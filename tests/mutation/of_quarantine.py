@@ -22,8 +22,27 @@ _planned = guards_of("wap/quarantine/planned.py", _MODES)
 _engine = guards_of("wap/engines/arrow.py", _MODES)
 _together = guards_of("wap/group_workflow.py", "tests/workflow/test_group.py")
 _evidence = guards_of("wap/evidence.py", _GROUPS)
+_back = guards_of("wap/rolling_back.py", "tests/behaviors/test_quarantine_rollback.py")
 
 GUARDS: tuple[Guard, ...] = (
+    _back(
+        "rows of a run that is taken back, left where they wait",
+        "    return [*moves, *beside]\n",
+        "    return moves\n",
+        "test_rows_of_a_run_that_was_taken_back_wait_once_when_they_come_again",
+    ),
+    _back(
+        "a run taken back in its quarantine table alone",
+        "            if shown:\n",
+        "            if False:\n",
+        "test_a_run_is_not_taken_back_in_the_quarantine_table_alone",
+    ),
+    _back(
+        "a run that set nothing aside, which takes back what waits",
+        "        if seal.run_id not in runs:\n",
+        "        if undone and seal.run_id not in runs:\n",
+        "test_a_run_that_set_nothing_aside_leaves_what_waits",
+    ),
     _rules(
         "a check that names no rows, beside one that does",
         "return tuple(failed) if whole and all(is_row_level(*one) for one in failed) else ()",

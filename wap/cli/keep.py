@@ -75,7 +75,7 @@ def rollback(
     from wap.rolling_back import (  # noqa: PLC0415 - see above
         group_targets,
         roll_back,
-        rollback_target,
+        rollback_targets,
     )
     from wap.worker import open_ports  # noqa: PLC0415 - see above
 
@@ -89,7 +89,7 @@ def rollback(
         targets = (
             group_targets(catalog, group)
             if group is not None
-            else [rollback_target(catalog, str(table), to)]
+            else rollback_targets(catalog, str(table), to)
         )
         for target in targets:
             messages.print(
@@ -97,6 +97,12 @@ def rollback(
                 f"(published {target.published_at:%Y-%m-%d %H:%M} by {target.run_id})",
                 markup=False,
             )
+            if target.left is not None:
+                messages.print(
+                    f"{target.left} stays as it is: its first rows came with what goes back, and "
+                    "wait a second time once they are read again; do not replay both",
+                    markup=False,
+                )
         if not yes:
             asked = "Consumers will see that snapshot at once. Go on?"
             typer.confirm(asked, abort=True, err=True)
