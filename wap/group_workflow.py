@@ -3,7 +3,6 @@
 # No ``from __future__ import annotations``: Temporal reads the types of arguments at run time.
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -17,12 +16,12 @@ with workflow.unsafe.imports_passed_through():
     from wap.calling import call
     from wap.ending import told_and_closed
     from wap.group_steps import GroupSteps, Ready
+    from wap.member import Member, told, total
     from wap.membership import member_id
     from wap.model import (
         CheckCounts,
         Ending,
         Progress,
-        Quarantined,
         Rows,
         RunRequest,
         RunResult,
@@ -37,58 +36,13 @@ with workflow.unsafe.imports_passed_through():
         Opened,
         Rebased,
         Resolved,
+        Restaged,
         RunRef,
         Staged,
         Steps,
         Undone,
     )
-    from wap.workflow import MAX_REBASES, MAX_ROUNDS, run_id_of
-
-
-@dataclass
-class Member:
-    """One table of the group, as far as it is.
-
-    Attributes:
-        resolved: None before its first step is done.
-        opened: whether it may have a branch; its undo is registered then.
-        staged: whether its batch lies on the branch, on the main that it was opened or rebased on.
-        reason: why it keeps the group from being published; "" when it does not.
-        published: how main moved; None: it did not.
-        quarantine: what was set aside of its batch.
-    """
-
-    run: RunRef
-    resolved: Resolved | None = None
-    opened: bool = False
-    staged: bool = False
-    rows: Rows = field(default_factory=Rows)
-    checks: CheckCounts = field(default_factory=CheckCounts)
-    audited: Audited | None = None
-    quarantine: Quarantined | None = None
-    reason: str = ""
-    published: SnapshotMove | None = None
-    warnings: dict[str, None] = field(default_factory=dict)
-    bytes_written: int = 0
-
-    @property
-    def name(self) -> str:
-        """The pipeline's."""
-        return self.run.request.pipeline
-
-    @property
-    def table(self) -> str:
-        """The table's name; "" before it is known."""
-        return self.resolved.table if self.resolved else ""
-
-    @property
-    def takes_part(self) -> bool:
-        """Whether it has something to publish; else it is a published neighbour like any other."""
-        return self.resolved is None or not self.resolved.nothing_new
-
-    def warn(self, warnings: Sequence[str]) -> None:
-        """Keep each warning once."""
-        self.warnings.update(dict.fromkeys(warnings))
+    from wap.workflow import MAX_REBASES, MAX_ROUNDS, RESTAGE, run_id_of
 
 
 class _RejectedError(Exception):
@@ -187,8 +141,7 @@ class PublishTogether:
                 await self._step(member, Steps.seal, member.audited)
             if await self._publish():
                 return self._conclude(Ending.PUBLISHED)
-            for member in self._active:
-                await self._rebase(member)
+            await self._follow_main()
         raise ApplicationError(
             f"main moved {MAX_REBASES} times while the group was audited; run again when it is "
             "quieter",
@@ -283,13 +236,42 @@ class PublishTogether:
             member.bytes_written += divided.bytes
         return True
 
-    async def _rebase(self, member: Member) -> None:
-        """Follow main where it moved; a batch that cannot follow is planned and written anew."""
+    async def _follow_main(self) -> None:
+        """Bring every batch to where main is now, the group as one; then all are audited again."""
+        again = [member for member in self._active if await self._rebase(member)]
+        await self._abreast.each(self._restage, again)
+        for member in again:
+            if member.redo:
+                await self._plan_anew(member, member.redo)
+
+    async def _rebase(self, member: Member) -> bool:
+        """Follow main where it moved, or be planned anew; whether it is to be staged again."""
         rebased: Rebased = await self._step(member, Steps.rebase)
         member.warn(rebased.warnings)
-        if rebased.redo is None:
-            return
-        workflow.logger.info("planning %s anew: %s", member.name, rebased.redo)
+        if rebased.restages and workflow.patched(RESTAGE):
+            return True
+        if rebased.redo is not None:
+            await self._plan_anew(member, rebased.redo)
+        return False
+
+    async def _restage(self, member: Member) -> None:
+        """Let a batch meet its new main without reading it again.
+
+        It queues at no table: two groups that each had the other's turn would wait for ever.
+        """
+        restaged: Restaged = await self._step(
+            member, Steps.restage, limit=failures.LONG, moves_rows=True
+        )
+        member.warn(restaged.warnings)
+        member.bytes_written += restaged.bytes
+        member.redo = restaged.redo or ""
+        if restaged.refused is not None:
+            member.reason = restaged.refused
+            raise _RejectedError
+
+    async def _plan_anew(self, member: Member, why: str) -> None:
+        """Drop a batch that cannot follow, and plan it; the next turn of the loop writes it."""
+        workflow.logger.info("planning %s anew: %s", member.name, why)
         await uninterrupted(self._drop_branch(member))
         _raise_if_cancelled()
         if member.published is not None:
@@ -350,13 +332,14 @@ class PublishTogether:
             said = f"the group's report was not written: {failures.describe(exc)}"
             result = result.warned(said)
         closed = [
-            await told_and_closed(partial(self._step, member), told)
-            for member, told in zip(self._members, result.members, strict=True)
+            await told_and_closed(partial(self._step, member), one)
+            for member, one in zip(self._members, result.members, strict=True)
         ]
         return result.model_copy(update={"members": tuple(closed)})
 
     def _conclude(self, ending: Ending, reason: str = "") -> RunResult:
-        members = tuple(self._told(member, ending, reason) for member in self._members)
+        seconds = self._seconds()
+        members = tuple(told(member, ending, reason, seconds) for member in self._members)
         return RunResult(
             run_id=self._run.run_id,
             pipeline=self._run.request.pipeline,
@@ -364,46 +347,21 @@ class PublishTogether:
             ending=ending,
             reason=reason,
             nothing_new=all(one.nothing_new for one in members),
-            rows=_sum(Rows, [one.rows for one in members]),
-            checks=_sum(CheckCounts, [one.checks for one in members]),
-            seconds=self._seconds(),
+            rows=total(Rows, [one.rows for one in members]),
+            checks=total(CheckCounts, [one.checks for one in members]),
+            seconds=seconds,
             incomplete=tuple(
                 f"{name}: {failures.describe(exc)}" for name, exc in self._undo_failures.items()
             ),
             members=members,
         )
 
-    def _told(self, member: Member, ending: Ending, reason: str) -> RunResult:
-        """What became of one member: the group's ending, and its own reason where it has one."""
-        before = member.resolved.before if member.resolved else None
-        published = ending is Ending.PUBLISHED
-        nothing_new = published and member.published is None
-        rows = member.rows
-        if member.published is not None:
-            rows = rows.model_copy(update={"published": rows.staged})
-        if ending is Ending.REJECTED:
-            reason = member.reason or f"the group was rejected: {reason}"
-        return RunResult(
-            run_id=member.run.run_id,
-            pipeline=member.name,
-            table=member.table,
-            ending=ending,
-            reason=reason,
-            nothing_new=nothing_new,
-            rows=Rows() if nothing_new else rows,
-            snapshot=member.published or SnapshotMove(before=before, after=before),
-            checks=CheckCounts() if nothing_new else member.checks,
-            seconds=self._seconds(),
-            warnings=tuple(member.warnings),
-            quarantine=member.quarantine if member.published else None,
-        )
-
     def _seconds(self) -> float:
         return (workflow.now() - workflow.info().start_time).total_seconds()
 
     def _count(self, result: RunResult) -> None:
-        for member, told in zip(self._members, result.members, strict=True):
-            metrics.run_ended(workflow.metric_meter(), told, member.bytes_written, workflow.now())
+        for member, one in zip(self._members, result.members, strict=True):
+            metrics.run_ended(workflow.metric_meter(), one, member.bytes_written, workflow.now())
 
     # --- steps ----------------------------------------------------------------------------------
 
@@ -454,12 +412,6 @@ class PublishTogether:
         if self._run.request.indexed and status != self._status:
             self._status = status
             workflow.upsert_search_attributes([attributes.STATUS.value_set(status)])
-
-
-def _sum(kind: Callable[..., Any], values: Sequence[Any]) -> Any:
-    """All counts added up, key by key."""
-    every = [value.model_dump() for value in values]
-    return kind(**{key: sum(one[key] for one in every) for key in (every[0] if every else {})})
 
 
 def _cancelled() -> bool:

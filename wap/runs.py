@@ -18,7 +18,6 @@ from checks.report import Report
 from wap import attempts
 from wap.documents import Documents, LocalDocuments, StoredDocuments
 from wap.errors import RunNotFoundError
-from wap.membership import member_of
 from wap.model import ColumnFact, InputFact, Quarantined, Rows, StepFacts
 from wap.pipeline import Pipeline
 from wap.sources.base import Cursor, Plan
@@ -241,11 +240,6 @@ class RunFolder:
     def scratch(self) -> Path:
         """Where the stage step lays a batch aside, on this machine; it goes with the folder."""
         return self.path / "scratch"
-
-    @property
-    def keeps_batch(self) -> bool:
-        """Whether a batch that lies aside is of use behind its step: members of groups are not."""
-        return member_of(self._run_id) is None
 
     @property
     def shared(self) -> StoredDocuments | None:

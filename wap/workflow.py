@@ -52,7 +52,7 @@ MAX_ROUNDS = 10
 #: Runs that began before there were keepers go on without.
 _TURNS = "turns"
 #: Those that were planned anew before batches could be staged again were so, and stay it.
-_RESTAGE = "restage"
+RESTAGE = "restage"
 
 
 def run_id_of(pipeline: str, first_run_id: str, started_at: datetime) -> str:
@@ -253,7 +253,7 @@ class WriteAuditPublish:
     async def _meet_main(self) -> str | None:
         """Bring the batch to main's new head; why its rows are refused there, or None."""
         rebased: Rebased = await self._step(Steps.rebase)
-        if rebased.restages and workflow.patched(_RESTAGE):
+        if rebased.restages and workflow.patched(RESTAGE):
             return await self._restage()
         self._follow(rebased)
         if await self._take_turn(self._kin):

@@ -127,11 +127,10 @@ def _merge(
 ) -> tuple[Merged, Counts]:
     """Lay the batch aside; let it meet the rows of the snapshot that the branch began at."""
     rule = rule_on(pinned, catalog, staging.expected)
-    keep = folder.keeps_batch and folder.shared is None
-    with laid_aside(folder.scratch, aside.name_of(number), keep=keep) as place:
+    with laid_aside(folder.scratch, aside.name_of(number), keep=folder.shared is None) as place:
         given, counts = read_aside(pinned, source, engine, staging, rule, place)
         aside.note(place, given, schema_aside(staging.schema, rule), counts)
-        if folder.keeps_batch and folder.shared is not None:
+        if folder.shared is not None:
             # Whichever worker meets another main needs the batch, and this one may be gone then.
             aside.share(folder.shared, place)
         with laid_aside(place, "spill-") as temp:

@@ -15,11 +15,13 @@ from catalog import (
     BranchNotFoundError,
     HeadMovedError,
     RebaseRefusedError,
+    TableName,
     UnsealedError,
 )
 from catalog.base import Change
 from tests.behaviors.conftest import FLIGHTS, Lake, Run, schema
 
+WEATHER = TableName.parse("nyc.weather")
 NOTES = {"wap.restaged": "t1", "wap.pipeline": "flights"}
 
 
@@ -298,3 +300,39 @@ def test_a_rival_right_before_the_commit_is_noticed(lake):
     run.staging = lake.catalog.staging(run.branch, run.table)
     follow(run).finish()
     assert lake.ids() == [2]
+
+
+def test_tables_of_one_branch_follow_as_one(lake):
+    """Of a group one table appends, the other one replaces: each follows in its own way."""
+    if not lake.catalog.capabilities.atomic_groups:
+        return
+    for table in (FLIGHTS, WEATHER):
+        lake.publish([1], table)
+    weather = lake.run("both-1", WEATHER)
+    weather.open()
+    flights = lake.run("both-1")
+    flights.open()
+    weather.stage([5])
+    flights.stage([2], removed=shown(lake))
+    before = [flights.audited(), weather.audited()]
+    for run in (flights, weather):
+        run.seal()
+    lake.publish([9])
+    lake.publish([8], WEATHER)
+    with pytest.raises(HeadMovedError):
+        lake.catalog.publish(before)
+    weather.rebase()
+    flights.staging = lake.catalog.staging(flights.branch, FLIGHTS)
+    follow(flights)
+    # None of them goes by itself, nor with the head that the other one had.
+    with pytest.raises((HeadMovedError, UnsealedError)):
+        lake.catalog.publish([flights.audited(), before[1]])
+    assert lake.ids() == [1, 9]
+    heads = [flights.audited(), weather.audited()]
+    for run in (flights, weather):
+        run.seal()
+    lake.catalog.publish(heads)
+    assert lake.ids() == [2]
+    assert lake.ids(WEATHER) == [1, 5, 8]
+    assert lake.catalog.branches() == []
+    assert lake.catalog.verify(FLIGHTS) == lake.catalog.verify(WEATHER) == []

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from tests.e2e.conftest import Shop
+from tests.e2e.test_groups import CUSTOMERS, KNOWN
 from tests.e2e.test_keyed import CONTRACT, PIPELINE
 
 CASES = {
@@ -88,6 +89,49 @@ def test_a_run_that_lost_the_race_reads_its_input_once(shop, rival, mode, bounda
         "select id, amount, customer from shop.orders"
         f" {'where recorded_to is null' if mode == 'history' else ''} order by id, amount, customer"
     )
+    assert [tuple(row.values()) for row in shown] == expected
+    assert json.loads(shop.wap("verify", "--json").stdout)["ok"] is True
+    assert list((shop.root / ".wap" / "runs").glob("*")) == []
+
+
+GROUP = '[groups.both]\npipelines = ["customers", "orders"]\ncontracts = ["contracts/known.yml"]\n'
+
+
+def declare_group(shop: Shop) -> None:
+    declare(shop, "{mode: merge, keys: [id]}")
+    shop.write("wap.toml", (shop.root / "wap.toml").read_text() + GROUP)
+    shop.write("pipelines/customers.yml", CUSTOMERS)
+    shop.write("contracts/known.yml", KNOWN)
+    rows = "dataset: wap/shop/customers\ncolumns: []\nchecks:\n  - row_count:\n"
+    shop.write("contracts/customers.yml", rows)
+
+
+def deliver_both(shop: Shop, customer: str, *ids: int) -> None:
+    shop.write(f"data/customers-{customer}.csv", f"name\n{customer}\n")
+    rows = [f"{n},{customer},{n},2026-01-01" for n in ids]
+    lines = ["id,customer,amount,placed", *rows]
+    shop.write(f"data/orders-{customer}.csv", "\n".join(lines) + "\n")
+
+
+@pytest.mark.slow
+def test_a_group_that_lost_the_race_reads_its_inputs_once(shop, rival):
+    for one in (shop, rival):
+        declare_group(one)
+    deliver_both(shop, "a", 1, 2, 3)
+    shop.result("--group", "both")
+    deliver_both(shop, "l", 2, 5)
+    deliver_both(rival, "r", 2, 4)
+    killed = shop.run("--group", "both", WAP_DRILL="publish_group:before")
+    assert killed.returncode == -signal.SIGKILL
+    assert rival.result("--group", "both")["ending"] == "published"
+    for path in (shop.root / "data").iterdir():
+        path.unlink()
+    killed = shop.run("--group", "both", WAP_DRILL="restage:after")
+    assert killed.returncode == -signal.SIGKILL
+    result = shop.result("--group", "both")
+    assert [m["rows"]["published"] for m in result["members"]] == [1, 2]
+    shown = shop.query("select id, customer from shop.orders order by id")
+    expected = [(1, "a"), (2, "l"), (3, "a"), (4, "r"), (5, "l")]
     assert [tuple(row.values()) for row in shown] == expected
     assert json.loads(shop.wap("verify", "--json").stdout)["ok"] is True
     assert list((shop.root / ".wap" / "runs").glob("*")) == []

@@ -17,6 +17,7 @@ _rollback = guards_of("catalog/rollback.py", "tests/behaviors/test_catalog_group
 
 _UNDO = 'self._saga.undo_with(f"drop_branch {member.name}", lambda: self._drop_branch(member))'
 
+_AGAIN = "tests/workflow/test_group_restage.py"
 _ABREAST = "tests/workflow/test_group_abreast.py"
 _abreast = guards_of("wap/abreast.py", _ABREAST)
 
@@ -44,6 +45,25 @@ GUARDS: tuple[Guard, ...] = (
         "if any(member.reason for member in self._members):",
         "if False:",
         "test_one_failed_audit_rejects_all_and_every_table_was_audited",
+    ),
+    _workflow(
+        "rows of a member that cannot meet the new main",
+        "        if restaged.refused is not None:\n",
+        "        if False:\n",
+        f"{_AGAIN}::test_rows_that_cannot_meet_the_new_main_reject_the_group",
+    ),
+    _workflow(
+        "a member that was not staged again, as if it were",
+        "            if member.redo:\n",
+        "            if False:\n",
+        f"{_AGAIN}::test_only_the_one_that_cannot_be_staged_again_is_planned_anew",
+    ),
+    _workflow(
+        "members on another main without an audit of them",
+        "            await self._audit_all()\n",
+        "            if any(m.audited is None for m in self._active):\n"
+        "                await self._audit_all()\n",
+        f"{_AGAIN}::test_it_meets_the_new_main_as_one_and_nothing_is_read_again[1]",
     ),
     _workflow(
         "a table whose branch nobody would remove",

@@ -50,7 +50,11 @@ class GroupWorld(Steps, GroupSteps):
     nothing_new: set[str] = field(default_factory=set)
     #: those that are planned anew when main has moved, and whether another run did their work.
     redone: set[str] = field(default_factory=set)
+    #: those that meet main's rows, and are staged again; what step ``restage`` answers in place.
+    meets: set[str] = field(default_factory=set)
+    restage_says: dict[str, Restaged] = field(default_factory=dict)
     done_meanwhile: set[str] = field(default_factory=set)
+    said: tuple[str, ...] = ()
     next_id: int = 100
     #: «step» or «step member» → when, error type, how often.
     faults: dict[str, list[tuple[str, str, int]]] = field(default_factory=dict)
@@ -187,14 +191,23 @@ class GroupWorld(Steps, GroupSteps):
         base, head = self.branches[name]
         if base != self.main[name]:
             if name in self.redone | self.done_meanwhile:
-                return Rebased(redo="it was a replace", restages=True)
+                return Rebased(redo="it was a replace")
+            if name in self.meets:
+                return Rebased(redo="it has met another main", restages=True)
             base, head = self.branches[name] = (self.main[name], self._new())
         self._fault("after", ("rebase", name))
         return Rebased(head=head, expected=base)
 
     @_step
     def restage(self, run: RunRef) -> Restaged:
-        raise AssertionError("a member that cannot follow is planned anew")
+        name = run.request.pipeline
+        self._enter("restage", name)
+        if name in self.restage_says:
+            return self.restage_says.pop(name)
+        if self.branches[name][0] != self.main[name]:
+            self.branches[name] = (self.main[name], self._new())
+        self._fault("after", ("restage", name))
+        return Restaged(rows=Rows(read=5, staged=5), bytes=3, warnings=self.said)
 
     @_step
     async def enlist(self, run: RunRef, table: str, ticket: Ticket) -> None:

@@ -128,6 +128,9 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "group_rebased": lambda: Scene(
         moved_once(GroupWorld(redone={"weather"}, done_meanwhile={"flights"}), *GROUP)
     ),
+    "group_restaged": lambda: Scene(
+        moved_once(GroupWorld(meets={"planes", "flights"}), *GROUP), asked={"abreast": 2}
+    ),
     "group_in_a_cluster": lambda: Scene(GroupWorld(), asked={"indexed": True, "data_queue": True}),
     "group_abreast": lambda: Scene(
         moved_once(GroupWorld(redone={"weather"}), "weather"), asked={"abreast": 2}

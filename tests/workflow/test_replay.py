@@ -51,15 +51,18 @@ def test_another_order_of_steps_is_noticed(one, other):
         replay(changed)
 
 
-def test_a_run_that_was_planned_anew_by_an_earlier_worker_stays_so():
+@pytest.mark.parametrize(
+    ("name", "times"), [("queued_and_redone", 1), ("group_rebased", 2), ("group_abreast", 1)]
+)
+def test_a_run_that_was_planned_anew_by_an_earlier_worker_stays_so(name, times):
     """A step of this version may have told a saga of an earlier one that there is another way."""
-    document, told = json.loads(saved("queued_and_redone")), 0
+    document, told = json.loads(saved(name)), 0
     for payload in (p for ps in values(document, "payloads") for p in ps):
         found = json.loads(base64.b64decode(payload.get("data", "bnVsbA==")))
         if isinstance(found, dict) and found.get("redo"):
             payload["data"] = base64.b64encode(json.dumps({**found, "restages": True}).encode())
             payload["data"], told = payload["data"].decode(), told + 1
-    assert told == 1
+    assert told == times
     replay(json.dumps(document))
 
 

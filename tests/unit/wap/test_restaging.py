@@ -21,7 +21,6 @@ from wap import compaction
 from wap.activities import Activities
 from wap.errors import EngineError, RunNotFoundError, SourceChangedError
 from wap.homes import RunHome
-from wap.membership import member_id
 from wap.model import Rows, RunRequest
 from wap.project import load_project
 from wap.runs import RunFolder
@@ -645,8 +644,3 @@ def test_a_shared_batch_that_is_not_whole_is_read_again(shop, case, harm):
         (parquet if harm == "gone" else note).unlink()
     assert shop.steps.rebase(run).restages
     assert shop.steps.restage(run).redo == "the batch does not lie aside any more"
-
-
-def test_a_batch_of_a_group_is_not_kept(tmp_path):
-    assert RunFolder(tmp_path, "r-1").keeps_batch
-    assert not RunFolder(tmp_path, member_id("both-1", "orders")).keeps_batch
