@@ -264,7 +264,7 @@ class PublishTogether:
         )
         member.warn(restaged.warnings)
         member.bytes_written += restaged.bytes
-        member.redo = restaged.redo or ""
+        member.redo, member.quarantine = restaged.redo or "", restaged.quarantine
         if restaged.refused is not None:
             member.reason = restaged.refused
             raise _RejectedError

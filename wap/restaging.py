@@ -2,6 +2,11 @@
 
 Of a ``replace`` the staged files are the batch, of rows that meet by key it lies aside. What main
 shows now is met anew, and one commit puts what comes of it in the place of what was staged.
+
+Where rows were set aside, a ``replace`` stays divided: both halves follow main. By key the batch is
+whole again, since which of its rows count depends on main; its next audit divides it anew. What
+the quarantine table's branch holds until then is nobody's; it goes with the next division, or with
+the run.
 """
 
 from __future__ import annotations
@@ -23,7 +28,9 @@ from wap.compaction import is_compaction
 from wap.engines.base import AGAIN, Engine, refuse_cancelled
 from wap.engines.met import laid_aside, schema_aside
 from wap.planning import said_of_main
-from wap.quarantine.beside import is_divided
+from wap.quarantine.beside import is_divided, staging_beside, told
+from wap.quarantine.table import NOTE as DIVISIONS
+from wap.quarantine.table import quarantine_of
 from wap.runs import Books, Followed, PinnedPlan, RunFolder
 from wap.steps import Restaged
 from wap.writing import books_of, meet, notes_of, replaced_on, rule_on
@@ -42,9 +49,8 @@ def meets_published(pinned: PinnedPlan) -> bool:
 
 
 def can_follow(pinned: PinnedPlan, staging: Staging) -> bool:
-    """Whether such a batch can be staged again; a batch that was divided is planned anew."""
-    known = staging.staged and staging.expected is not None
-    return known and not is_compaction(pinned) and not is_divided(staging)
+    """Whether such a batch can be staged again."""
+    return staging.staged and staging.expected is not None and not is_compaction(pinned)
 
 
 def books_told(folder: RunFolder, number: int, staging: Staging) -> Books:
@@ -91,24 +97,33 @@ class _Following:
     def follow(self) -> Restaged:
         for _ in range(_TRIES):
             refuse_cancelled(attempts.cancelled)
-            staging = self._staging()
-            main = self._main()
-            if main is None or not can_follow(self.pinned, staging):
-                return Restaged(redo="the batch cannot be staged on another main as it is")
-            if staging.expected != main:
-                # Asked behind the look at main: what is published later is met by publish.
-                why = self.overtaken()
-                if why is not None:
-                    return Restaged(redo=why)
-                try:
-                    if not self._moved(staging, main):
-                        return Restaged(redo="the batch does not lie aside any more")
-                except HeadMovedError:
-                    continue
-                except RebaseRefusedError as exc:
-                    return Restaged(redo=exc.what)
-            return self._done()
+            try:
+                why = self._refused()
+                return self._done() if why is None else Restaged(redo=why)
+            except HeadMovedError:
+                continue
+            except RebaseRefusedError as exc:
+                return Restaged(redo=exc.what)
         return Restaged(redo=f"main moved {_TRIES} times while the batch met it")
+
+    def _refused(self) -> str | None:
+        """Have the batch on main's head; why it is planned anew in place of that, or None.
+
+        Raises:
+            HeadMovedError: main has moved meanwhile.
+            RebaseRefusedError: the batch cannot stand there.
+        """
+        staging = self._staging()
+        main = self._main()
+        if main is None or not can_follow(self.pinned, staging):
+            return "the batch cannot be staged on another main as it is"
+        if staging.expected == main:
+            return None
+        # Asked behind the look at main: what is published later is met by publish.
+        why = self.overtaken()
+        if why is not None:
+            return why
+        return None if self._moved(staging, main) else "the batch does not lie aside any more"
 
     def _staging(self) -> Staging:
         staging = self.catalog.staging(self.branch, self.pinned.pipeline.table_name)
@@ -135,6 +150,8 @@ class _Following:
             token, Followed(books=books, written=written, superseded=tuple(gone))
         )
         summary = {**notes_of(self.pinned), NOTE: token}
+        if is_divided(staging) and not keyed:
+            summary[DIVISIONS] = staging.notes[DIVISIONS]
         self.catalog.restage_on(
             staging, Change(change.added, change.removed, change.kept, summary), main
         )
@@ -146,12 +163,14 @@ class _Following:
         """The staged files in place of what they replace on main."""
         scan, kept = replaced_on(self.pinned, self.engine, self.catalog, staging, main, again=again)
         added = self.catalog.batch(staging).files
+        beside = staging_beside(self.catalog, staging)
+        aside_too = self.catalog.batch(beside).files if beside is not None else ()
         old = books_told(self.folder, self.number, staging)
         books = old.model_copy(
             update={
                 "rows": old.rows.model_copy(update={"kept": kept.rows}),
-                "files": len(added) + len(kept.files),
-                "bytes": sum(f.file_size_in_bytes for f in added) + kept.bytes,
+                "files": len(added) + len(aside_too) + len(kept.files),
+                "bytes": sum(f.file_size_in_bytes for f in (*added, *aside_too)) + kept.bytes,
                 "removed_rows": scan.rows,
             }
         )
@@ -180,8 +199,14 @@ class _Following:
         return [f for f in files if f.file_path.startswith(f"{staging.data_location}/")]
 
     def _done(self) -> Restaged:
-        """Clear up behind the commit, and tell of it."""
+        """Bring what was set aside after it, clear up behind the commit, and tell of it.
+
+        Raises:
+            RebaseRefusedError: the quarantine table has another shape by now.
+        """
         staging = self._staging()
+        if is_divided(staging):
+            self.catalog.rebase(self.branch, quarantine_of(staging.table))
         token, written = staging.notes.get(NOTE), 0
         if token is not None:
             followed = self.folder.followed(token)
@@ -191,6 +216,7 @@ class _Following:
         return Restaged(
             rows=books_told(self.folder, self.number, staging).rows,
             bytes=written,
+            quarantine=told(self.folder, staging),
             warnings=said_of_main(self.catalog, self.pinned),
         )
 

@@ -359,6 +359,11 @@ class RunFolder:
         """Keep what one attempt at a division does; it counts once it is committed."""
         self._write(f"division-{token}.json", division.model_dump_json())
 
+    def was_undivided(self) -> bool:
+        """Whether rows were set aside, and the batch has met another main: then it may be whole."""
+        kinds = {name.partition("-")[0] for name in self._documents.names()}
+        return {"division", "followed"} <= kinds
+
     def division(self, token: str) -> Division:
         """What a division has done."""
         return Division.model_validate_json(self._read(f"division-{token}.json"))

@@ -167,12 +167,14 @@ class Restaged(Value):
 
     Attributes:
         bytes: written for it.
+        quarantine: what is set aside of it still; None: nothing is, or nothing any more.
         redo: why it must be planned anew instead.
         refused: why it cannot meet the rows that main shows now.
     """
 
     rows: Rows = Rows()
     bytes: int = 0
+    quarantine: Quarantined | None = None
     redo: str | None = None
     refused: str | None = None
     warnings: tuple[str, ...] = ()

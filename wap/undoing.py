@@ -99,7 +99,7 @@ def clear_up(
     folder: RunFolder,
     result: RunResult | None = None,
 ) -> tuple[str, ...]:
-    """Remove what attempts that were killed, or seals that gave way, left of a published run.
+    """Remove what attempts that were killed, and what gave way, left of a published run.
 
     Args:
         result: what the run came to; None: it is known to be published.
@@ -111,7 +111,9 @@ def clear_up(
         return ()
     aside = table_of(pinned, replay=is_replay(pinned))
     tables = [table for table in (pinned.pipeline.table_name, aside) if table is not None]
-    disturbed, written = folder.was_disturbed(), folder.evidence()
+    # Rows that were set aside of a batch which then was whole again are in no main.
+    disturbed = folder.was_disturbed() or folder.was_undivided()
+    written = folder.evidence()
     try:
         for table in tables:
             if disturbed:

@@ -273,6 +273,7 @@ class WriteAuditPublish:
         restaged: Restaged = await self._step(Steps.restage, limit=failures.LONG, moves_rows=True)
         self._follow(restaged)
         self._bytes_written += restaged.bytes
+        self._quarantine = restaged.quarantine
         return restaged.refused
 
     @property

@@ -169,6 +169,7 @@ def drive(steps: Activities, run: RunRef, hook: Hook | None = None) -> RunResult
             if rebased.restages:
                 restaged = call("restage")
                 assert (restaged.redo, restaged.refused) == (None, None)
+                aside = restaged.quarantine
                 continue
             assert rebased.redo is None, rebased.redo
             continue

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from catalog.errors import HeadMovedError
 from catalog.refs import TableName
 from tests.unit.wap.test_group_steps import FILES, TABLES, Both
 from wap import evidence
@@ -130,3 +131,30 @@ def test_a_group_that_is_undone_leaves_none_of_the_tables(both):
     assert (catalog.tables(), catalog.branches()) == ([], [])
     warehouse = both.steps.project.root / "warehouse"
     assert not [p for p in warehouse.rglob("*.parquet") if p.is_file()]
+
+
+def test_a_divided_member_that_lost_the_race_is_staged_again_with_the_group(both):
+    """Another run was faster at the table of which rows are set aside; no source is left."""
+    both.stage()
+    both.steps.publish_group(both.run, both.settled())
+    both.deliver(2, "cyd", "2,cyd 4,cyd 5,eve")
+    later = Divided(both.steps, "both-2")
+    later.stage()
+    ready = later.settled()
+    both.alone_with("orders", "orders-9", "more.csv", "id,name\n2,ann\n9,ann\n")
+    for path in (both.steps.project.root / "data").iterdir():
+        path.unlink()
+    with pytest.raises(HeadMovedError):
+        later.steps.publish_group(later.run, ready)
+    assert later.steps.rebase(later.member("names")).redo is None
+    assert later.steps.rebase(later.member("orders")).restages
+    restaged = later.steps.restage(later.member("orders"))
+    # It is whole again, and the rows on the quarantine table's branch are nobody's until then.
+    assert (restaged.redo, restaged.quarantine, restaged.rows.read) == (None, None, 3)
+    later.steps.publish_group(later.run, later.settled())
+    assert both.see("select id, name from shop.orders order by 1") == [
+        (1, "ann"), (2, "cyd"), (4, "cyd"), (9, "ann"),
+    ]  # fmt: skip
+    aside = both.see("select id, wap_run from shop.orders__quarantine order by 1")
+    assert aside == [(3, "both-1.orders"), (5, "both-2.orders")]
+    assert both.steps.catalog.branches() == []

@@ -15,6 +15,9 @@ _writing = guards_of("wap/writing.py", _STEPS)
 _activities = guards_of("wap/activities.py", _STEPS)
 _loaded = guards_of("wap/sources/loaded.py", _STEPS)
 _workflow = guards_of("wap/workflow.py", "tests/workflow/test_restage.py")
+_DIVIDED = "tests/behaviors/test_quarantine_follows.py"
+_divided = guards_of("wap/restaging.py", _DIVIDED)
+_undoing = guards_of("wap/undoing.py", _DIVIDED)
 _LATER = "test_what_is_written_down_later_says_a_later_time[history]"
 _NOT_WHOLE = "test_a_batch_that_does_not_lie_there_as_it_was_laid_is_read_again"
 
@@ -143,5 +146,29 @@ GUARDS: tuple[Guard, ...] = (
         "        return restaged.refused\n",
         "        return None\n",
         "test_rows_that_cannot_meet_the_new_main_reject_the_run",
+    ),
+    _divided(
+        "a replace without the rows that were set aside of it",
+        "        if is_divided(staging) and not keyed:\n",
+        "        if False:\n",
+        "test_it_is_as_if_the_run_had_come_after_its_rival[replace]",
+    ),
+    _divided(
+        "a batch that is whole and says that rows of it are set aside",
+        "        if is_divided(staging) and not keyed:\n",
+        "        if is_divided(staging):\n",
+        "test_it_is_as_if_the_run_had_come_after_its_rival[late]",
+    ),
+    _undoing(
+        "rows on a branch of the quarantine table that are nobody's any more",
+        "folder.was_disturbed() or folder.was_undivided()",
+        "folder.was_disturbed()",
+        "test_what_was_set_aside_before_is_not_published_with_what_stands_now",
+    ),
+    _workflow(
+        "a result that tells of rows that are not set aside any more",
+        "        self._quarantine = restaged.quarantine\n",
+        "",
+        "tests/workflow/test_quarantine.py::test_what_is_not_set_aside_on_the_new_main_is_not_told",
     ),
 )

@@ -206,6 +206,8 @@ class GroupWorld(Steps, GroupSteps):
             return self.restage_says.pop(name)
         if self.branches[name][0] != self.main[name]:
             self.branches[name] = (self.main[name], self._new())
+            if name in self.aside:
+                self.broken[name] = self.aside.pop(name)
         self._fault("after", ("restage", name))
         return Restaged(rows=Rows(read=5, staged=5), bytes=3, warnings=self.said)
 

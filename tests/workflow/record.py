@@ -119,6 +119,7 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "held_and_rebased": lambda: _decided(_bad(), "approve", main=7),
     "held_again": lambda: _decided(_bad(), "approve", main=7, failing={"c.yml:b": 1}),
     "divided": lambda: Scene(World(passes=False, broken=2)),
+    "divided_and_restaged": lambda: Scene(_moved(World(passes=False, broken=2, meets=True), 7)),
     "group_divided": lambda: Scene(GroupWorld(broken={"planes": 2, "flights": 1})),
     "group_published": lambda: Scene(GroupWorld()),
     "group_rejected": lambda: Scene(GroupWorld(bad=frozenset({"planes"}))),

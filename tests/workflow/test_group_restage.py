@@ -135,3 +135,16 @@ def test_a_cancel_while_tables_are_staged_again_rolls_all_back(saga):
     assert left == [[], []]
     assert not world.branches
     assert not world.published
+
+
+def test_a_divided_member_is_whole_again_and_divided_anew_where_it_must_be(saga):
+    world = overtaken("planes", "flights", broken={"planes": 2, "flights": 1})
+    world.during["restage flights"] = lambda: world.aside.pop("flights", None)
+    result, failure = saga(world)
+    assert failure is None
+    assert len(world.count("stage")) == 3
+    assert world.count("quarantine") == [
+        "quarantine planes", "quarantine flights", "quarantine planes",
+    ]  # fmt: skip
+    told = {m.pipeline: m.quarantine and m.quarantine.rows for m in result.members}
+    assert told == {"planes": 2, "weather": None, "flights": None}

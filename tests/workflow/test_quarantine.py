@@ -6,6 +6,7 @@ import threading
 import pytest
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from tests.workflow.test_restage import moved
 from tests.workflow.world import World
 from wap.model import Ending
 
@@ -127,3 +128,24 @@ def test_a_publish_whose_answer_is_lost_tells_what_was_set_aside(saga):
 def _moved(world: World) -> None:
     if world.calls.count("seal") == 1:
         world.main = world._new()
+
+
+def test_a_divided_batch_that_met_another_main_is_whole_and_divided_anew(saga):
+    world = moved(broken(meets=True), 7)
+    result, failure = saga(world)
+    assert failure is None
+    assert (result.ending, result.snapshot.before) == (Ending.PUBLISHED, 7)
+    assert world.calls.count("stage") == world.calls.count("restage") == 1
+    assert world.calls.count("quarantine") == 2
+    assert world.published_rows == [(3, 2)]
+    assert result.quarantine.rows == 2
+
+
+def test_what_is_not_set_aside_on_the_new_main_is_not_told(saga):
+    world = moved(broken(meets=True), 7)
+    world.during["restage"] = lambda: setattr(world, "broken", None)
+    result, failure = saga(world)
+    assert failure is None
+    assert world.calls.count("quarantine") == 1
+    assert world.published_rows == [(5, 0)]
+    assert (result.rows.quarantined, result.quarantine) == (0, None)

@@ -252,6 +252,9 @@ class World(Steps):
         assert self.branch is not None
         if self.branch[0] != self.main:
             self.branch = (self.main, self._new())
+            if self.aside:
+                # By key it is whole again, and its next audit says what of it is broken now.
+                self.aside, self.passes = 0, not self.broken
         self._fault("restage", "after")
         return Restaged(rows=self._rows, bytes=3, warnings=self.said)
 
