@@ -34,7 +34,11 @@ _PATIENCE = {
 #: So long one statement waits for what another program has locked.
 _LOCK_SECONDS = 30
 #: What the slower of two processes meets that make the tables at once.
-_MADE_MEANWHILE = (psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation)
+_MADE_MEANWHILE = (
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateObject,  # the table's row type
+    psycopg.errors.UniqueViolation,
+)
 
 
 def open_postgres(name: str, properties: Mapping[str, str]) -> NativeCatalog:
