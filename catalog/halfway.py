@@ -8,7 +8,7 @@ from pyiceberg.table import Table
 
 from catalog import moves, naming, storage
 from catalog.commits import Decision, Done, Proposal, is_trimmed, settle
-from catalog.home import NativeHome
+from catalog.home import Home, NativeHome
 from catalog.orphans import uuid_in
 from catalog.refs import Branch, TableName
 from catalog.storage import StoredFile
@@ -32,11 +32,11 @@ def clear_halfway(home: NativeHome, branch: Branch, name: TableName) -> tuple[in
     marked = [f for f in files if naming.is_metadata_of(f.path, branch.run_id)]
     lost = storage.without(_unused(table, marked), {f.path for f in fallen})
     if lost:
-        lost = _unused(_fenced(home, branch, name), lost)
+        lost = _unused(fenced(home, branch, name), lost)
     return storage.delete_files(table.io, table.location(), [*fallen, *lost])
 
 
-def _fenced(home: NativeHome, branch: Branch, name: TableName) -> Table:
+def fenced(home: Home, branch: Branch, name: TableName) -> Table:
     """The table behind a commit that took place after files were listed.
 
     A late attempt may be about to swap in a file that was found. From this commit on it cannot:

@@ -8,9 +8,10 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
-from catalog import moves, naming, orphans, storage, usage
-from catalog.commits import Decision, Done, Proposal, delete_quietly, settle
+from catalog import naming, orphans, storage, usage
+from catalog.commits import delete_quietly
 from catalog.errors import CatalogError
+from catalog.halfway import fenced
 from catalog.history import began_at, is_own, summary_of
 from catalog.nessie_home import NessieHome
 from catalog.places import Place
@@ -26,7 +27,11 @@ def drop(home: NessieHome, branch: Branch, name: TableName) -> Dropped:
         home.leave(branch, [name])
         home.sweep(branch)
         sealed = place is not None and summary_of(place.chain.head).get(naming.ROLE) == "seal"
-        visible = _fenced(home, branch, name) if sealed else home.visible(name)
+        visible = home.visible(name)
+        if visible is not None and sealed:
+            # The server may have found the branch and be at a merge, of the run or of a union that
+            # holds it: it has landed by now, or meets a changed key. Only what is sealed is merged.
+            visible = fenced(home, branch, name)
         counts = [clear_new_location(home, branch, name, lambda: _left(home, branch, name))]
         if visible is not None and _is_forgotten(home, branch, name, visible):
             counts += _delete_unreadable(home, visible, branch, name)
@@ -37,27 +42,6 @@ def drop(home: NessieHome, branch: Branch, name: TableName) -> Dropped:
         if place is not None:
             _check_unpublished(home, branch, name, visible)
     return Dropped(place is not None, sum(c[0] for c in counts), sum(c[1] for c in counts))
-
-
-def _fenced(home: NessieHome, branch: Branch, name: TableName) -> Table | None:
-    """Main's table behind a commit that took place after the run's branches were gone.
-
-    The server may have found them before that and be at a merge, of the run or of a union that
-    holds it: that merge is in what is returned, or meets a changed key and fails. Only what is
-    sealed is merged. Where main has no such table there is no key to change.
-    """
-    before = home.visible(name)
-    if before is None:
-        return None
-
-    def decide() -> Decision[Table]:
-        now = home.needed(name)
-        if now.metadata_location != before.metadata_location:
-            return Done(now)
-        # Forgets nothing, and yet points the key to another file.
-        return [Proposal(now, (), (moves.remove_snapshots([]),), run_id=branch.run_id)]
-
-    return settle(home.committer, decide)
 
 
 def _check_unpublished(
