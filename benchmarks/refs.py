@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import sys
@@ -106,17 +107,25 @@ def _file(staging: Staging, number: int) -> DataFile:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.refs", description=__doc__)
     parser.add_argument("--catalogs", nargs="+", default=["sqlite"], choices=CATALOGS)
-    parser.add_argument("--files", type=int, nargs="+", default=list(FILES))
+    parser.add_argument("--files", type=int, nargs="*", default=list(FILES))
     parser.add_argument("--history", type=int, nargs="+", default=list(HISTORY))
     parser.add_argument("--repeat", type=int, default=5, help="of each cell; medians count")
     parser.add_argument("--branches", type=int, default=48, help="branches made and dropped")
+    parser.add_argument(
+        "--warm", type=int, default=200, help="branches before: a Java server compiles as it goes"
+    )
     arguments = parser.parse_args()
     print(f"{described()}\n")
     for kind in arguments.catalogs:
-        with _served(kind) as properties, closing(_open(kind, properties)) as catalog:
+        with (
+            _served(kind) as (properties, java),
+            closing(_open(kind, properties)) as catalog,
+        ):
             print(f"### {kind}\n")
-            _moves(catalog, arguments.files, arguments.history, arguments.repeat)
-            _branches(catalog, kind, properties, arguments.branches)
+            if arguments.files:
+                _moves(catalog, arguments.files, arguments.history, arguments.repeat)
+            _warm(catalog, arguments.warm)
+            _branches(catalog, kind, properties, arguments.branches, java)
 
 
 # --- publish and rebase -------------------------------------------------------------------------
@@ -158,15 +167,25 @@ def _bring_to(catalog: BranchCatalog, length: int, numbers: Iterator[int]) -> No
 # --- branches -----------------------------------------------------------------------------------
 
 
-def _branches(catalog: BranchCatalog, kind: str, properties: dict[str, str], count: int) -> None:
-    """Every branch of one table: what is there then is a published table of a few snapshots."""
+def _warm(catalog: BranchCatalog, count: int) -> None:
+    """Make what branches are made of, and make and drop some; nobody measures these."""
     if catalog.published(TABLE) is None:
         Run(catalog, "first").whole()
+    for number in range(count):
+        _made_and_dropped(catalog, f"warm-{number}")
     catalog.expire(TABLE, Keep(1, LATER, LATER))
+
+
+def _branches(
+    catalog: BranchCatalog, kind: str, properties: dict[str, str], count: int, java: int | None
+) -> None:
+    """Every branch of one table: what is there then is a published table of a few snapshots."""
     print("| branches of one table | create ms, average | most | drop ms, average | most |")
     print("|---|---:|---:|---:|---:|")
     print(f"| another system, as published (average; {AT_ONCE} at once) | {PUBLIC} | | |")
+    before = time.process_time(), _cpu_of(java)
     serial = [_made_and_dropped(catalog, f"serial-{n}") for n in range(count)]
+    after = time.process_time(), _cpu_of(java)
     _print_branches("one after the other", serial)
     context = get_context("spawn")
     together = context.Barrier(AT_ONCE)
@@ -177,7 +196,18 @@ def _branches(catalog: BranchCatalog, kind: str, properties: dict[str, str], cou
         side = [one for found in pool.map(_share, shares) for one in found]
     _print_branches(f"{AT_ONCE} processes at once", side)
     _print_branches("chained: each on what the one before has published", _chain(catalog, count))
-    print(flush=True)
+    mine, servers = (1000 * (b - a) / count for a, b in zip(before, after, strict=True))
+    print(f"\nOne branch, made and dropped, takes {mine:.0f} ms of a core here", end="")
+    print("." if java is None else f" and {servers:.0f} ms in the server.", flush=True)
+    print()
+
+
+def _cpu_of(process: int | None) -> float:
+    """Seconds of CPU that a process and its threads have had, as Linux counts them; None: 0."""
+    if process is None:
+        return 0.0
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class _Joined:
@@ -241,19 +271,29 @@ def _open(kind: str, properties: dict[str, str]) -> BranchCatalog:
 
 
 @contextmanager
-def _served(kind: str) -> Iterator[dict[str, str]]:
-    """An empty folder with the catalog's server, if it has one; how to open it."""
+def _served(kind: str) -> Iterator[tuple[dict[str, str], int | None]]:
+    """An empty folder with the catalog's server, if it has one.
+
+    Yields:
+        How to open it, and the process of a Java server.
+    """
     folder = Path(tempfile.mkdtemp(prefix="refs-"))
     folder.chmod(0o711)  # PostgreSQL runs as a user of its own
     server = _server(kind, folder)
     try:
         if server is not None:
             server.start()
-        yield {"uri": _uri(server, folder), "warehouse": str(folder / "warehouse")}
+        yield {"uri": _uri(server, folder), "warehouse": str(folder / "warehouse")}, _java(server)
     finally:
         if server is not None:
             server.stop()
         shutil.rmtree(folder)
+
+
+def _java(server: Postgres | Nessie | IcebergRest | None) -> int | None:
+    if not isinstance(server, Nessie | IcebergRest) or server.server.process is None:
+        return None
+    return server.server.process.pid
 
 
 def _server(kind: str, folder: Path) -> Postgres | Nessie | IcebergRest | None:
