@@ -19,8 +19,8 @@ from benchmarks.data import DATA
 from benchmarks.machine import described
 from benchmarks.naive import NAME, SCHEMA, SIDES, catalog_in, rows_of
 from wap.evidence import runs_of, seals
+from wap.ports import open_ports
 from wap.project import load_project
-from wap.worker import open_ports
 
 CUSTOMERS = 100
 _FILES = {

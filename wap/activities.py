@@ -15,7 +15,7 @@ from checks.base import Auditor
 from checks.report import Report
 from checks.row_level import separable
 from wap import client, evidence
-from wap.attempts import begun_at
+from wap.attempt import begun_at
 from wap.auditing import (
     audit_head,
     contracts_of,

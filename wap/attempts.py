@@ -9,8 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +24,7 @@ from temporalio.worker import (
 from catalog.errors import CatalogError
 from checks.errors import ChecksError
 from wap import failures
+from wap.attempt import Attempt, cancelled, working_on
 from wap.drill.crash import When
 from wap.errors import WapError
 from wap.metrics import step_ended
@@ -36,42 +36,6 @@ BEAT_SECONDS = 0.5
 _KIB = 1024
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Attempt:
-    """The attempt that runs now: where a step reports how far it is.
-
-    Attributes:
-        step: its name; "" outside of Temporal.
-        number: which attempt at it this is, from 1.
-    """
-
-    step: str = ""
-    number: int = 1
-    progress: dict[str, int] = field(default_factory=dict)
-
-    def report(self, **progress: int) -> None:
-        """Numbers for the live display: ``rows``, ``bytes_read``, ``bytes_written``."""
-        self.progress.update(progress)
-
-
-_CURRENT: ContextVar[Attempt] = ContextVar("wap_attempt")
-
-
-def current() -> Attempt:
-    """The attempt this thread works for; a fresh one outside of Temporal."""
-    return _CURRENT.get(Attempt())
-
-
-def cancelled() -> bool:
-    """Whether the attempt was told to stop; False outside of Temporal."""
-    return activity.in_activity() and activity.is_cancelled()
-
-
-def begun_at() -> datetime:
-    """When this attempt was begun, by Temporal's clock: a worker's own may be hours off."""
-    return activity.info().started_time if activity.in_activity() else datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -101,12 +65,13 @@ class _Inbound(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - Temporal's name
         run_id, info = input.args[0].run_id, activity.info()
-        attempt = Attempt(info.activity_type, info.attempt)
-        token = _CURRENT.set(attempt)
+        attempt = Attempt(
+            info.activity_type, info.attempt, info.started_time, activity.is_cancelled
+        )
         beat = asyncio.create_task(_beat(attempt))
         usage, failed = _Usage(), True
         try:
-            with _translated():
+            with working_on(attempt), _translated():
                 try:
                     if attempt.number > 1:
                         await asyncio.to_thread(
@@ -124,7 +89,6 @@ class _Inbound(ActivityInboundInterceptor):
                     await asyncio.to_thread(self._outer.record, run_id, facts)
         finally:
             beat.cancel()
-            _CURRENT.reset(token)
 
 
 async def _beat(attempt: Attempt) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,6 +26,7 @@ from wap.holding import NOT_HELD
 from wap.membership import member_id
 from wap.model import Ending, Held, Progress, Refusal, RunRequest, RunResult, Waiver
 from wap.turns import ENLIST, KEEPER, Ticket, keeper_id
+from wap.watched import Watched
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -35,28 +35,6 @@ LOOK_SECONDS = 0.25
 
 #: How long the worker of a run that failed is asked what came of it.
 TELL_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class Watched:
-    """One run as its follower sees it.
-
-    Attributes:
-        request: what was asked for.
-        progress: the workflow's own account; None until it has answered once.
-        numbers: rows and bytes of the step that runs, from its heartbeat.
-        trouble: why the step that runs is tried again; "" when it is not.
-        resumed: the run was there already (a killed door left it) and is followed to its end.
-        result: set once, at the end, or when the run is held and nobody need wait here.
-    """
-
-    request: RunRequest
-    progress: Progress | None = None
-    numbers: dict[str, int] = field(default_factory=dict)
-    trouble: str = ""
-    resumed: bool = False
-    cancelling: bool = False
-    result: RunResult | None = None
 
 
 def workflow_id(request: RunRequest) -> str:

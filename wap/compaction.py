@@ -20,7 +20,7 @@ from catalog.errors import TableNotFoundError
 from checks.contract import Contract
 from checks.own import SameRows, same_rows_check
 from checks.report import CheckResult
-from wap import attempts, evidence
+from wap import attempt, evidence
 from wap.declared import Declared, declared
 from wap.engines.arrow import TARGET_FILE_BYTES
 from wap.engines.base import Engine, Written
@@ -149,7 +149,7 @@ def rewritten(
     # One partition after the other, so that few files are open at a time.
     files = sorted((f for f in scan.files if f.file_path in planned), key=_by_partition)
     old = Scan(scan.schema, files, scan.io)
-    return old, engine.carry(old, AlwaysFalse(), staging, cancelled=attempts.cancelled)
+    return old, engine.carry(old, AlwaysFalse(), staging, cancelled=attempt.cancelled)
 
 
 def _by_partition(file: DataFile) -> tuple[str, str]:

@@ -20,10 +20,11 @@ from wap.engines.base import Engine, Progress
 from wap.errors import WapError
 from wap.groups import check_able, declared_group
 from wap.model import Value
+from wap.ports import open_ports
 from wap.project import Project
 from wap.queues import ROLES, is_served
 from wap.sources.base import Counts, Split, SqlStream
-from wap.worker import open_activities, open_ports
+from wap.worker import open_activities
 
 ROWS = 3
 #: How the run id of a probe begins.

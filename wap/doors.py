@@ -18,13 +18,14 @@ from temporalio.service import RPCError
 from catalog.errors import CatalogError
 from wap import attributes, connecting, runtime
 from wap import client as temporal
-from wap.client import Handle, Watched
+from wap.client import Handle
 from wap.errors import StoreUnavailableError
 from wap.logs import log_to
 from wap.model import Held, Refusal, RunRequest, Waiver
 from wap.project import Project
 from wap.queues import CONTROL, DATA, DOOR, ROLES, is_served, queue_of
 from wap.telemetry import tracing
+from wap.watched import Watched
 
 #: Starts a run, or tells one that is there what was decided.
 Begin = Callable[[Client, Watched], Awaitable[Handle]]

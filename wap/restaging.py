@@ -23,7 +23,7 @@ from catalog.base import BranchCatalog, Change, Scan, Staging
 from catalog.batches import KEPT_PREFIX
 from catalog.errors import HeadMovedError, RebaseRefusedError
 from catalog.refs import Branch
-from wap import aside, attempts
+from wap import aside, attempt
 from wap.compaction import is_compaction
 from wap.engines.base import AGAIN, Engine, refuse_cancelled
 from wap.engines.met import laid_aside, schema_aside
@@ -96,7 +96,7 @@ class _Following:
 
     def follow(self) -> Restaged:
         for _ in range(_TRIES):
-            refuse_cancelled(attempts.cancelled)
+            refuse_cancelled(attempt.cancelled)
             try:
                 why = self._refused()
                 return self._done() if why is None else Restaged(redo=why)

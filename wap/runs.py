@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from checks.report import Report
-from wap import attempts
+from wap.attempt import current
 from wap.documents import Documents, LocalDocuments, StoredDocuments
 from wap.errors import RunNotFoundError
 from wap.model import ColumnFact, InputFact, Quarantined, Rows, StepFacts
@@ -423,7 +423,7 @@ class RunFolder:
         Raises:
             RunNotFoundError: it came late.
         """
-        now, names = attempts.current(), self._documents.names()
+        now, names = current(), self._documents.names()
         begun = f"attempt-{now.step}-"
         later = (n.removeprefix(begun) for n in names if n.startswith(begun))
         closed = now.step not in _FIRST_STEPS and not any(n.startswith("plan-") for n in names)

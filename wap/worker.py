@@ -6,15 +6,12 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from catalog import open_catalog
-from catalog.base import BranchCatalog
 from catalog.file_io import prove_warehouse
 from checks.base import Auditor
 from checks.soda import SodaAuditor
@@ -27,9 +24,8 @@ from wap.group_activities import GroupActivities
 from wap.group_workflow import PublishTogether
 from wap.homes import open_home
 from wap.keeper import TableKeeper
-from wap.ledger import open_ledger
-from wap.ledger.base import Ledger
 from wap.lineage import open_lineage
+from wap.ports import open_ports
 from wap.project import Project
 from wap.spark.ports import SparkPorts
 from wap.spark.relations import spark_relation
@@ -40,28 +36,6 @@ from wap.workflow import WriteAuditPublish
 PARALLEL_STEPS = 4
 #: A door that leaves has seen its runs end; whatever else it does is soon over.
 GRACEFUL_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What the doors that only look, or move main back, need."""
-
-    catalog: BranchCatalog
-    ledger: Ledger
-
-
-@contextmanager
-def open_ports(project: Project) -> Iterator[Ports]:
-    """The project's catalog and ledger."""
-    (project.state / "tmp").mkdir(parents=True, exist_ok=True)
-    ledger = open_ledger(project.ledger.url)
-    try:
-        ledger.migrate()
-        settings = project.catalog
-        catalog = open_catalog(settings.kind, project.name, project.catalog_properties)
-        yield Ports(catalog, ledger)
-    finally:
-        ledger.close()
 
 
 def auditor_of(project: Project) -> Auditor:

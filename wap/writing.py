@@ -19,7 +19,7 @@ from pyiceberg.expressions.parser import parse
 from pyiceberg.schema import Schema
 
 from catalog.base import BranchCatalog, Change, Scan, Staging, TableShape
-from wap import aside, attempts
+from wap import aside, attempt
 from wap.compaction import is_compaction, rewritten
 from wap.engines.base import Engine, Merged, Progress, Written
 from wap.engines.met import laid_aside, schema_aside
@@ -111,8 +111,8 @@ def _write(
     pinned: PinnedPlan, source: Source, engine: Engine, staging: Staging
 ) -> tuple[Written, Counts]:
     schema = _asked_for(pinned, staging)
-    with source.open(pinned.plan, schema, cancelled=attempts.cancelled) as extract:
-        written = engine.write(extract, staging, report=_report(), cancelled=attempts.cancelled)
+    with source.open(pinned.plan, schema, cancelled=attempt.cancelled) as extract:
+        written = engine.write(extract, staging, report=_report(), cancelled=attempt.cancelled)
         return written, extract.finish()
 
 
@@ -149,9 +149,9 @@ def read_aside(
     schema = _asked_for(pinned, staging)
     if rule.marks is not None:
         schema = schema.append(pa.field(rule.marks.column, arrow_type(rule.marks.kind)))
-    with source.open(pinned.plan, schema, cancelled=attempts.cancelled) as extract:
+    with source.open(pinned.plan, schema, cancelled=attempt.cancelled) as extract:
         given = engine.lay_aside(
-            extract, staging, rule, place, report=_report(), cancelled=attempts.cancelled
+            extract, staging, rule, place, report=_report(), cancelled=attempt.cancelled
         )
         return given, extract.finish()
 
@@ -181,7 +181,7 @@ def meet(
 
     return engine.merge(
         given, staging, rule, find if main is not None else None, temp,
-        again=again, without=without, cancelled=attempts.cancelled,
+        again=again, without=without, cancelled=attempt.cancelled,
     )  # fmt: skip
 
 
@@ -210,10 +210,10 @@ def _asked_for(pinned: PinnedPlan, staging: Staging) -> pa.Schema:
 
 
 def _report() -> Callable[[Progress], None]:
-    attempt = attempts.current()
+    now = attempt.current()
 
     def report(progress: Progress) -> None:
-        attempt.report(
+        now.report(
             rows=progress.rows,
             bytes_read=progress.bytes_read,
             bytes_written=progress.bytes_written,
@@ -252,7 +252,7 @@ def replaced_on(
     scan = catalog.scan(staging.table, main, row_filter=condition)
     if condition is None:
         return scan, Written(())
-    return scan, engine.carry(scan, condition, staging, again=again, cancelled=attempts.cancelled)
+    return scan, engine.carry(scan, condition, staging, again=again, cancelled=attempt.cancelled)
 
 
 def _condition(pipeline: Pipeline, plan: Plan) -> BooleanExpression | None:

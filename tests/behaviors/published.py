@@ -16,12 +16,13 @@ from tests.servers.nessie import Nessie
 from wap.activities import Activities
 from wap.model import Ending, RunRequest, RunResult
 from wap.past import Looking
+from wap.ports import open_ports
 from wap.project import load_project
 from wap.proposed import Proposal, propose, table_of
 from wap.reaudit import Reaudit, reaudit
 from wap.steps import RunRef
 from wap.verifying import Records, TableProof, verify
-from wap.worker import auditor_of, open_activities, open_ports
+from wap.worker import auditor_of, open_activities
 
 PIPELINE = """\
 table: shop.{name}

@@ -12,11 +12,12 @@ from catalog.errors import HeadMovedError
 from catalog.refs import TableName
 from wap.activities import Activities
 from wap.model import Ending, RunRequest, RunResult
+from wap.ports import open_ports
 from wap.project import load_project
 from wap.query import query
 from wap.steps import RunRef
 from wap.verifying import Records, TableProof, verify
-from wap.worker import open_activities, open_ports
+from wap.worker import open_activities
 
 ORDERS = TableName.parse("shop.orders")
 ASIDE = TableName.parse("shop.orders__quarantine")

@@ -18,12 +18,12 @@ from wap.cli.show import pending_line
 from wap.engines.arrow import ArrowEngine
 from wap.errors import ConfigError, QuarantineError
 from wap.model import Ending, Quarantined, RunRequest, RunResult
+from wap.ports import open_ports
 from wap.project import load_project
 from wap.quarantine.pending import Pending, Reason
 from wap.quarantine.table import NOTE, OWN
 from wap.status import overview
 from wap.steps import RunRef
-from wap.worker import open_ports
 
 GOOD = ("1,a,1.00,2026-01-01", "2,b,2.00,2026-01-01", "3,c,3.00,2026-01-01", "4,d,4.00,2026-01-01")
 ID = "contracts/orders.yml:columns.id.checks.missing"

@@ -23,10 +23,11 @@ from tests.behaviors.test_quarantine import (
 from wap.errors import ConfigError, QuarantineError
 from wap.model import Ending, Replay, RunRequest, RunResult
 from wap.past import Looking
+from wap.ports import open_ports
 from wap.project import load_project
 from wap.reaudit import reaudit
 from wap.steps import RunRef
-from wap.worker import auditor_of, open_ports
+from wap.worker import auditor_of
 
 
 @pytest.fixture

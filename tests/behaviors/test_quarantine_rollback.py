@@ -8,9 +8,9 @@ from tests.behaviors.quarantined import ASIDE, CONTRACT, ORDERS, Shop
 from tests.behaviors.test_quarantine import GOOD
 from wap.errors import GroupRefusedError
 from wap.model import Ending, Replay
+from wap.ports import open_ports
 from wap.project import load_project
 from wap.rolling_back import Target, roll_back, rollback_targets
-from wap.worker import open_ports
 
 #: No check of the table would notice a row that is there twice.
 LOOSE = CONTRACT.split("checks:\n- duplicate")[0]

@@ -11,8 +11,8 @@ import pytest
 
 from tests.e2e.conftest import Shop, environment
 from wap.history import sealed_facts
+from wap.ports import open_ports
 from wap.project import load_project
-from wap.worker import open_ports
 
 _DOOR = """
 import json, os, sys

@@ -12,8 +12,8 @@ from wap.declared import declared
 from wap.drill.looking import NOTHING, Expected, look, wrong_with
 from wap.drill.making import scratch_of
 from wap.drill.scratch import Batch
+from wap.ports import open_ports
 from wap.project import load_project
-from wap.worker import open_ports
 
 NEIGHBOUR = """\
 table: shop.customers

@@ -14,10 +14,10 @@ from wap.doctor import examine
 from wap.group_steps import GroupSteps
 from wap.maintenance import maintain
 from wap.model import Ending
+from wap.ports import open_ports
 from wap.project import load_project
 from wap.reports import find_report
 from wap.verifying import Records, verify
-from wap.worker import open_ports
 
 GROUPS = """\
 [project]

@@ -18,9 +18,9 @@ from catalog.base import TableShape
 from wap.errors import TemporalUnavailableError
 from wap.maintenance import maintain
 from wap.model import Ending
+from wap.ports import open_ports
 from wap.project import load_project
 from wap.verifying import Records, verify
-from wap.worker import open_ports
 
 AT_ONCE = {"WAP_MAINTAIN__ABANDONED_HOURS": "0"}
 SHORT = {"WAP_MAINTAIN__KEEP_RUNS": "1", "WAP_MAINTAIN__KEEP_DAYS": "0"}

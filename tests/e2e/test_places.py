@@ -11,8 +11,8 @@ from catalog import TableName
 from tests.behaviors.conftest import read_ids
 from tests.e2e.places import PLACES, Place, open_place
 from tests.e2e.test_crash import FORWARD
+from wap.ports import open_ports
 from wap.project import load_project
-from wap.worker import open_ports
 
 ORDERS = TableName.parse("shop.orders")
 #: With ``--boundaries=all`` at every one: of steps that only read, a crash changes nothing here.

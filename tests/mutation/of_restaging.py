@@ -66,7 +66,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _restaging(
         "a batch of a run that was told to stop",
-        "            refuse_cancelled(attempts.cancelled)\n",
+        "            refuse_cancelled(attempt.cancelled)\n",
         "",
         "test_a_run_that_is_told_to_stop_follows_main_no_more[where]",
     ),

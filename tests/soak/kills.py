@@ -27,9 +27,9 @@ from pyiceberg.catalog.sql import SqlCatalog
 from tests.behaviors.places import Folder
 from tests.e2e.conftest import CONTRACT, PIPELINE, ROOT, WAP_TOML, Shop, environment
 from tests.soak.readers import PlainReader, Seen, unreachable
+from wap.ports import open_ports
 from wap.project import load_project
 from wap.verifying import Records, verify
-from wap.worker import open_ports
 
 TABLE = "shop.orders"
 #: Of the batches that the contract refuses, of the kills that hit the server, of the runs that are

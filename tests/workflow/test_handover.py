@@ -9,7 +9,7 @@ from datetime import timedelta
 from temporalio.worker import Worker
 
 from tests.workflow.world import World
-from wap import attempts
+from wap import attempt
 from wap.attempts import AttemptInterceptor
 from wap.keeper import TableKeeper
 from wap.model import Ending, RunRequest
@@ -52,7 +52,7 @@ def test_a_step_that_is_stopped_is_done_by_another_worker(environment, temporal_
             return
         inside.set()
         told = threading.Event()
-        while not attempts.cancelled():
+        while not attempt.cancelled():
             told.wait(0.01)
         raise RuntimeError("the engine broke off")
 

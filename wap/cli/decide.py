@@ -11,7 +11,6 @@ import typer
 
 from wap.cli.app import JsonOption, ProjectOption, app, console, messages, open_project
 from wap.cli.live import LiveRuns, print_json, print_result, result_json
-from wap.doors import decide
 from wap.model import Ending, ExitCode, Held, Refusal, RunResult, Waiver
 from wap.project import Project
 from wap.versions import make_change
@@ -46,7 +45,7 @@ def approve(
     """Publish a held run although its audit failed: the waiver says who answers for it."""
     from wap.deciding import find_held, refuse_overtaken, waiver_of  # noqa: PLC0415 - heavy
     from wap.holding import until_of  # noqa: PLC0415 - see the package's docstring
-    from wap.worker import open_ports  # noqa: PLC0415 - see above
+    from wap.ports import open_ports  # noqa: PLC0415 - see above
 
     opened, at = open_project(project), datetime.now(UTC)
     said, expiry = make_change(author or getpass.getuser(), reason), until_of(until, at)
@@ -87,6 +86,8 @@ def reject(
 
 
 def _told(project: Project, held: Held, said: Waiver | Refusal, as_json: bool) -> RunResult:
+    from wap.doors import decide  # noqa: PLC0415 - see the package's docstring
+
     with LiveRuns(messages) as live:
         watched = decide(
             project, held, said, changed=live.changed, server_found=lambda _: None

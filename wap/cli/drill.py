@@ -165,7 +165,7 @@ def _gate(project: Project, said: Declared, spoilings: list[str]) -> Drill:
     from wap.cli.proof import looking_of  # noqa: PLC0415 - see the package's docstring
     from wap.drill.gate import drill_gate  # noqa: PLC0415 - see above
     from wap.drill.model import Drill  # noqa: PLC0415 - see above
-    from wap.worker import open_ports  # noqa: PLC0415 - see above
+    from wap.ports import open_ports  # noqa: PLC0415 - see above
 
     with open_ports(project) as ports, Counted(messages, "spoil") as counted:
         gate = drill_gate(

@@ -72,12 +72,12 @@ def rollback(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Move main back to an earlier sealed snapshot; consumers see that one at once."""
+    from wap.ports import open_ports  # noqa: PLC0415 - see above
     from wap.rolling_back import (  # noqa: PLC0415 - see above
         group_targets,
         roll_back,
         rollback_targets,
     )
-    from wap.worker import open_ports  # noqa: PLC0415 - see above
 
     if (table is None) == (group is None) or (group is not None and to is not None):
         raise ConfigError(
@@ -115,7 +115,7 @@ def rollback(
 def rebuild_ledger(project: ProjectOption = Path()) -> None:
     """Put the published runs back into the ledger, read from the catalog's seals."""
     from wap.history import rebuild  # noqa: PLC0415 - see above
-    from wap.worker import open_ports  # noqa: PLC0415 - see above
+    from wap.ports import open_ports  # noqa: PLC0415 - see above
 
     with open_ports(open_project(project)) as ports:
         count = rebuild(ports.catalog, ports.ledger)

@@ -17,8 +17,8 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from wap.client import Watched
 from wap.model import Ending, Held, Quarantined, RunResult, StepState, Waiver
+from wap.watched import Watched
 
 _LABELS = {
     "resolve": "plan what is new",

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from checks.contract import Contract
     from checks.report import CheckResult
     from wap.past import Looking
+    from wap.ports import Ports
     from wap.project import Project
     from wap.proposed import Proposal
     from wap.reaudit import Reaudit, Told
     from wap.verifying import TableProof
-    from wap.worker import Ports
 
 
 @app.command()
@@ -34,9 +34,9 @@ def verify(
 ) -> None:
     """Prove the whole of main: what is published without a passing audit, or has been changed?"""
     from catalog.refs import TableName  # noqa: PLC0415 - see the package's docstring
+    from wap.ports import open_ports  # noqa: PLC0415 - see above
     from wap.verifying import FORMAT, Records  # noqa: PLC0415 - see above
     from wap.verifying import verify as prove  # noqa: PLC0415 - see above
-    from wap.worker import open_ports  # noqa: PLC0415 - see above
 
     opened = open_project(project)
     names = [TableName.parse(t) for t in tables or []]
@@ -89,8 +89,8 @@ def reaudit(
     as_json: JsonOption = False,
 ) -> None:
     """Repeat the audit of a published run; it must come to the digest that was sealed."""
+    from wap.ports import open_ports  # noqa: PLC0415 - see above
     from wap.reaudit import reaudit as repeat  # noqa: PLC0415 - see the package's docstring
-    from wap.worker import open_ports  # noqa: PLC0415 - see above
 
     opened = open_project(project)
     with open_ports(opened) as ports, messages.status(f"audit of {run}, once more"):
@@ -148,8 +148,8 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """What would a proposed contract have blocked? Runs it over what was published already."""
+    from wap.ports import open_ports  # noqa: PLC0415 - see above
     from wap.proposed import propose, table_of  # noqa: PLC0415 - see the package's docstring
-    from wap.worker import open_ports  # noqa: PLC0415 - see above
 
     opened = open_project(project)
     contracts = [_contract(path) for path in contract]

@@ -11,7 +11,6 @@ import typer
 from wap.cli.app import JsonOption, ProjectOption, app, console, messages, open_project
 from wap.cli.live import LiveRuns, print_json, print_result, result_json
 from wap.declared import check_interval, declared
-from wap.doors import run_requests
 from wap.errors import ConfigError
 from wap.groups import request_of
 from wap.model import ExitCode, RunRequest
@@ -63,6 +62,8 @@ def do_runs(opened: Project, requests: list[RunRequest], *, as_json: bool) -> No
     Raises:
         typer.Exit: always, with the exit code.
     """
+    from wap.doors import run_requests  # noqa: PLC0415 - see the package's docstring
+
     with LiveRuns(messages) as live:
         watched = run_requests(
             opened, requests, changed=live.changed, server_found=lambda s: _tell_server(s, as_json)

@@ -28,8 +28,8 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """The latest runs, and how fresh each published table is."""
+    from wap.ports import open_ports  # noqa: PLC0415 - see above
     from wap.status import overview  # noqa: PLC0415 - see the package's docstring
-    from wap.worker import open_ports  # noqa: PLC0415 - see above
 
     opened = open_project(project)
     with open_ports(opened) as ports:
@@ -93,7 +93,7 @@ def report(
 @app.command()
 def branches(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
     """The staging branches there are: runs that go on, or what a killed one left."""
-    from wap.worker import open_ports  # noqa: PLC0415 - see the package's docstring
+    from wap.ports import open_ports  # noqa: PLC0415 - see the package's docstring
 
     with open_ports(open_project(project)) as ports:
         found = ports.catalog.branches()
@@ -130,7 +130,7 @@ def diff(
     """What a branch would change: rows, schema, and figures of every column."""
     from wap.cli.differences import picture  # noqa: PLC0415 - see the package's docstring
     from wap.diff import diff as compare  # noqa: PLC0415 - see above
-    from wap.worker import open_ports  # noqa: PLC0415 - see above
+    from wap.ports import open_ports  # noqa: PLC0415 - see above
 
     opened = open_project(project)
     with open_ports(opened) as ports:
@@ -166,8 +166,8 @@ def query(
     limit: Annotated[int, typer.Option(help="Rows shown at most; 0 for all.")] = 100,
 ) -> None:
     """Query the published snapshots; it can read nothing else and write nothing."""
+    from wap.ports import open_ports  # noqa: PLC0415 - see above
     from wap.query import query as ask  # noqa: PLC0415 - see the package's docstring
-    from wap.worker import open_ports  # noqa: PLC0415 - see above
 
     opened = open_project(project)
     with open_ports(opened) as ports:

@@ -15,8 +15,8 @@ from wap.drill.routes import Route, routes
 from wap.drill.scratch import Batch, Scratch
 from wap.errors import ConfigError, WapError
 from wap.model import Ending, ExitCode
+from wap.ports import open_ports
 from wap.project import Project
-from wap.worker import open_ports
 
 _WHENS: tuple[When, ...] = ("before", "after")
 

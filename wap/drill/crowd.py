@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from wap.client import Watched
 from wap.doors import run_requests
 from wap.model import Ending, RunRequest
 from wap.project import Project, load_project
+from wap.watched import Watched
 
 
 def main(root: str, asked: str) -> int:

@@ -9,8 +9,8 @@ from catalog.base import BranchCatalog
 from catalog.refs import TableName
 from wap.drill.scratch import Scratch
 from wap.evidence import seals
+from wap.ports import open_ports
 from wap.quarantine.table import quarantine_of
-from wap.worker import open_ports
 
 #: Long after everything: a file of any age counts as left over.
 _LATER = timedelta(days=365)

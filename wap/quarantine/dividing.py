@@ -24,7 +24,7 @@ from checks.contract import Contract
 from checks.report import Report
 from checks.row_level import separable
 from checks.rules import Rule
-from wap import attempts
+from wap import attempt
 from wap.auditing import contracts_of, named_in
 from wap.engines.base import AGAIN, Written
 from wap.errors import QuarantineError
@@ -219,7 +219,7 @@ class _Batch:
     def _write(self, query: str, staging: Staging, prefix: str) -> Written:
         con: Any = self.relation.connection
         return self.divider.engine.write_query(
-            con, query, staging, prefix, cancelled=attempts.cancelled
+            con, query, staging, prefix, cancelled=attempt.cancelled
         )
 
 

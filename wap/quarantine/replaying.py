@@ -17,7 +17,7 @@ import pyarrow as pa
 from catalog.base import Change, Staging
 from checks.report import Report
 from checks.row_level import separable
-from wap import attempts
+from wap import attempt
 from wap.auditing import contracts_of, named_in
 from wap.engines.base import Written
 from wap.engines.met import laid_aside
@@ -81,7 +81,7 @@ def _waiting(divider: Divider, staging: Staging, con: Any) -> Iterator[Waiting]:
         corrected = None
         if corrections is not None:
             schema = to_arrow(staging.schema)
-            path = corrections.laid_aside(schema, folder, attempts.cancelled)
+            path = corrections.laid_aside(schema, folder, attempt.cancelled)
             corrected = (path, frozenset(corrections.columns))
         yield Waiting.of(con, divider.catalog, aside, choice_of(plan), staging.schema, corrected)
 
@@ -201,7 +201,7 @@ def _taken(
     rule = replace(rule, marks=None)
     with laid_aside(divider.folder.scratch, "replay-") as place:
         given = divider.engine.lay_aside(
-            rows, staging, rule, place, report=lambda _: None, cancelled=attempts.cancelled
+            rows, staging, rule, place, report=lambda _: None, cancelled=attempt.cancelled
         )
         merged = meet_rows(divider, given, rule, staging, token)
     met = met_of(merged)
@@ -250,4 +250,4 @@ def _mark(divider: Divider, waiting: Waiting, taken: int, division: Division, no
 
 
 def _write(divider: Divider, con: Any, staging: Staging, prefix: str, query: str) -> Written:
-    return divider.engine.write_query(con, query, staging, prefix, cancelled=attempts.cancelled)
+    return divider.engine.write_query(con, query, staging, prefix, cancelled=attempt.cancelled)

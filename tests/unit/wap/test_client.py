@@ -7,8 +7,9 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from wap.client import Watched, follow
+from wap.client import follow
 from wap.model import Ending, ExitCode, Progress, RunRequest, RunResult
+from wap.watched import Watched
 
 REQUEST = RunRequest(project="p", pipeline="orders")
 ROLLED_BACK = RunResult(

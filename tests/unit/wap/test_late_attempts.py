@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.wap.test_guard_steps import Port, opened
-from wap import attempts
-from wap.attempts import Attempt
+from wap.attempt import Attempt, working_on
 from wap.errors import RunNotFoundError
 from wap.homes import LAST_STEPS
 from wap.steps import RunRef
@@ -28,11 +27,8 @@ def attempt(shop, run: RunRef, step: str, number: int) -> Iterator[None]:
     """What the interceptor does around an attempt."""
     if number > 1:
         shop.steps.home.begin(run.run_id, step, number)
-    token = attempts._CURRENT.set(Attempt(step, number))
-    try:
+    with working_on(Attempt(step, number)):
         yield
-    finally:
-        attempts._CURRENT.reset(token)
 
 
 def documents(shop, run):

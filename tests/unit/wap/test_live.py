@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from wap.cli.live import LiveRuns, print_result, result_json
-from wap.client import Watched
 from wap.model import (
     CheckCounts,
     Ending,
@@ -21,6 +20,7 @@ from wap.model import (
     StepState,
     Waiver,
 )
+from wap.watched import Watched
 
 REQUEST = RunRequest(project="p", pipeline="orders")
 
