@@ -6,14 +6,21 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from catalog.base import BranchState
 from wap import runtime
+from wap.cli.live import plain
 from wap.drill import crash
+from wap.ports import Ports, open_ports
+from wap.project import load_project
+from wap.query import query
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,9 +102,10 @@ class Shop:
         return dict(json.loads(done.stdout))
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        done = self.wap("query", sql, "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        return list(json.loads(done.stdout))
+        """What `wap query` prints of it, in this process: a door of its own loads for a second."""
+        with self.opened() as ports:
+            table = query(ports.catalog, sql, temp_directory=self.root / ".wap" / "tmp")
+        return list(json.loads(json.dumps(plain(table.to_pylist()))))
 
     def files(self) -> list[str]:
         """Every file under the warehouse, relative, sorted."""
@@ -107,10 +115,17 @@ class Shop:
     def data_files(self) -> list[str]:
         return [f for f in self.files() if f.endswith(".parquet")]
 
-    def branches(self) -> list[dict[str, Any]]:
-        done = self.wap("branches", "--json")
-        assert done.returncode == 0, done.stderr
-        return list(json.loads(done.stdout))
+    def branches(self) -> list[BranchState]:
+        """What is staged; see :meth:`query`."""
+        with self.opened() as ports:
+            return ports.catalog.branches()
+
+    @contextmanager
+    def opened(self) -> Iterator[Ports]:
+        """Its catalog and ledger as they are now."""
+        with open_ports(load_project(self.root, {})) as ports:
+            yield ports
+            ports.catalog.close()
 
     def server(self) -> runtime.Server | None:
         return runtime.running(self.root / ".wap" / "temporal")

@@ -116,7 +116,7 @@ def test_a_held_run_is_seen_by_those_who_decide_until_it_is_approved(shop):
     assert held["ending"] == "held"
     assert [c["name"] for c in held["held"]["checks"]] == [CHECK]
     assert shop.server() is None, "the run waits without a server"
-    assert [b["branch"] for b in shop.branches()] == [f"wap/{run}"]
+    assert [str(b.branch) for b in shop.branches()] == [f"wap/{run}"]
     newest = json.loads(shop.wap("status", "--json").stdout)["runs"][0]
     assert (newest["result"]["ending"], newest["ended_at"]) == ("held", None)
     assert f"wap approve {run}" in (shop.root / held["report"]).read_text()

@@ -361,17 +361,17 @@ def _held_json(held: Held) -> dict[str, object]:
 
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
-    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
     print(text)  # noqa: T201 - stdout is the product here
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """A value as JSON has it: times in ISO 8601, bytes in hex, no number where it is not finite."""
     match value:
         case dict():
-            return {str(k): _plain(v) for k, v in value.items()}
+            return {str(k): plain(v) for k, v in value.items()}
         case list() | tuple():
-            return [_plain(v) for v in value]
+            return [plain(v) for v in value]
         case float() if not math.isfinite(value):
             return None
         case datetime() | date() | time():
