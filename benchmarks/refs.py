@@ -192,9 +192,11 @@ def _branches(
     with ProcessPoolExecutor(
         AT_ONCE, context, initializer=_join, initargs=(kind, properties, together)
     ) as pool:
-        shares = [range(n, count, AT_ONCE) for n in range(AT_ONCE)]
-        side = [one for found in pool.map(_share, shares) for one in found]
-    _print_branches(f"{AT_ONCE} processes at once", side)
+        shares = [range(n, count - count % AT_ONCE, AT_ONCE) for n in range(AT_ONCE)]
+        burst = [one for found in pool.map(_burst, shares) for one in found]
+        _print_branches(f"{AT_ONCE} at once: each makes one; then each drops it", burst)
+        loop = [one for found in pool.map(_loop, shares) for one in found]
+        _print_branches(f"{AT_ONCE} at once, without a pause: make, drop, make, …", loop)
     _print_branches("chained: each on what the one before has published", _chain(catalog, count))
     mine, servers = (1000 * (b - a) / count for a, b in zip(before, after, strict=True))
     print(f"\nOne branch, made and dropped, takes {mine:.0f} ms of a core here", end="")
@@ -221,10 +223,22 @@ def _join(kind: str, properties: dict[str, str], together: Barrier) -> None:
     _Joined.catalog, _Joined.together = _open(kind, properties), together
 
 
-def _share(numbers: Sequence[int]) -> list[tuple[float, float]]:
+def _burst(numbers: Sequence[int]) -> list[tuple[float, float]]:
+    """What each of them waits for when all ask in the same moment, and nothing else goes on."""
+    found = []
     _Joined.catalog.log(TABLE)  # what is loaded once is loaded
+    for number in numbers:
+        run = Run(_Joined.catalog, f"burst-{number}")
+        _Joined.together.wait()
+        made = _timed(run.open)
+        _Joined.together.wait()
+        found.append((made, _timed(run.drop)))
+    return found
+
+
+def _loop(numbers: Sequence[int]) -> list[tuple[float, float]]:
     _Joined.together.wait()
-    return [_made_and_dropped(_Joined.catalog, f"side-{n}") for n in numbers]
+    return [_made_and_dropped(_Joined.catalog, f"loop-{n}") for n in numbers]
 
 
 def _made_and_dropped(catalog: BranchCatalog, run_id: str) -> tuple[float, float]:
