@@ -31,6 +31,7 @@ from wap.ledger import open_ledger
 from wap.ledger.base import Ledger
 from wap.lineage import open_lineage
 from wap.project import Project
+from wap.quarantine.emptying import Emptying
 from wap.spark.ports import SparkPorts
 from wap.spark.relations import spark_relation
 from wap.spark.session import Spark
@@ -67,6 +68,17 @@ def open_ports(project: Project) -> Iterator[Ports]:
 def auditor_of(project: Project) -> Auditor:
     """What evaluates the project's contracts."""
     return SodaAuditor(sample_rows=project.audit.sample_rows)
+
+
+def emptying_of(project: Project, catalog: BranchCatalog) -> Emptying:
+    """What empties quarantine tables of the project."""
+    return Emptying(
+        catalog=catalog,
+        auditor=auditor_of(project),
+        home=open_home(project),
+        memory_limit=project.audit.memory,
+        temp_directory=project.state / "tmp",
+    )
 
 
 @contextmanager

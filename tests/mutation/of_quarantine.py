@@ -24,11 +24,44 @@ _together = guards_of("wap/group_workflow.py", "tests/workflow/test_group.py")
 _evidence = guards_of("wap/evidence.py", _GROUPS)
 _back = guards_of("wap/rolling_back.py", "tests/behaviors/test_quarantine_rollback.py")
 
+_emptying = guards_of("wap/quarantine/emptying.py", "tests/behaviors/test_quarantine_rollback.py")
+_merged = guards_of("catalog/nessie_commits.py", "tests/behaviors/test_catalog_groups.py")
+
 GUARDS: tuple[Guard, ...] = (
     _back(
+        "the first rows that were set aside, left where they wait twice",
+        "None, undone=tuple(undone)) if undone else None",
+        "None, undone=tuple(undone)) if False else None",
+        "test_the_first_rows_that_were_set_aside_go_back_and_wait_once",
+    ),
+    _back(
+        "rows of a run that was taken back, brought back by themselves",
+        "    if emptied is not None:\n",
+        "    if False:\n",
+        "test_rows_of_runs_that_were_taken_back_do_not_come_back",
+    ),
+    _emptying(
+        "a quarantine table emptied that others have set rows aside in meanwhile",
+        "        if staging.expected != one.expected:\n",
+        "        if False:\n",
+        "test_rows_that_came_meanwhile_are_not_taken_away",
+    ),
+    _emptying(
+        "rows of another program, emptied with ours",
+        "            sealed_only=True,\n",
+        "            sealed_only=False,\n",
+        "test_what_somebody_else_wrote_there_is_not_taken_away",
+    ),
+    _merged(
+        "a table that goes back by another commit than what is published with it",
+        "        puts += [*(_published(p) for p in publications), *beside]\n",
+        "        puts += [_published(p) for p in publications]\n",
+        "test_a_table_goes_back_in_one_step_with_what_is_published[nessie]",
+    ),
+    _back(
         "rows of a run that is taken back, left where they wait",
-        "    return [*moves, *beside]\n",
-        "    return moves\n",
+        "    return [*targets, *(aside for aside in beside if aside is not None)]\n",
+        "    return [*targets]\n",
         "test_rows_of_a_run_that_was_taken_back_wait_once_when_they_come_again",
     ),
     _back(

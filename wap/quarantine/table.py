@@ -41,6 +41,11 @@ NOTE = "wap.quarantine"
 #: Kind of the source of a replay.
 REPLAY = "replay"
 
+#: Kind of the source of a way back that leaves no row, in the facts of its evidence.
+WAY_BACK = "rollback"
+#: Key of the note by which its seal names the runs that were taken back.
+EMPTIED = "emptied"
+
 _PATH = "wap/quarantine.yml"
 
 
