@@ -14,7 +14,9 @@ from tests.behaviors.quarantined import ASIDE, ORDERS, Hook, Shop, drive
 from tests.behaviors.test_quarantine import AMOUNT, GOOD, Dead, Dying, is_clean, once
 from tests.behaviors.test_quarantine_modes import HISTORY, MERGE, VERSIONS, load
 from tests.e2e.places import open_place
+from wap.errors import RunNotFoundError
 from wap.model import Ending, RunRequest, RunResult
+from wap.quarantine.divided import divided
 from wap.steps import RunRef
 
 LATEST = f"{MERGE}, order_by: placed"
@@ -212,6 +214,33 @@ def test_a_second_division_that_dies_is_done_by_the_next_attempt(tmp_path, call,
     assert sorted(shop.aside("wap_row, wap_run")) == [
         ("run-2-1", "run-2"), ("run-2-2", "run-2"), ("run-3-1", "run-3"),
     ]  # fmt: skip
+    assert is_clean(shop)
+
+
+def test_a_late_attempt_at_dividing_a_batch_that_is_whole_again_changes_nothing(tmp_path):
+    case = CASES["merge"]
+    shop = opened(tmp_path / "shop", case)
+    run = late_run(shop, case)
+    faster, frozen = once("publish", "before", rival(shop, case)), []
+    with shop.steps() as steps:
+        folder = steps.home.folder("run-2")
+
+        def comes_late(step: str, at: str) -> None:
+            faster(step, at)
+            if (step, at) == ("quarantine", "before"):
+                # It stands still where it has read the report, and goes on with that.
+                audited = steps.audit(run)
+                frozen.append((steps._divider(run, audited.head), folder.report()))
+            if (step, at) == ("restage", "after"):
+                # What an attempt after this one is at: its files are in no commit yet.
+                files, books = set((shop.root / "warehouse").rglob("*.parquet")), folder.books(0)
+                with pytest.raises(RunNotFoundError, match="was not divided"):
+                    divided(*frozen[0])
+                assert set((shop.root / "warehouse").rglob("*.parquet")) == files
+                assert folder.books(0) == books
+
+        result = drive(steps, run, comes_late)
+    assert (result.ending, result.rows.quarantined) == (Ending.PUBLISHED, case.waits)
     assert is_clean(shop)
 
 

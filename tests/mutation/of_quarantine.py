@@ -89,6 +89,13 @@ GUARDS: tuple[Guard, ...] = (
         f"{_REPLAYS}::test_a_replay_is_held_to_the_checks_of_rows_and_not_of_deliveries",
     ),
     _dividing(
+        "files cleared away by a late attempt at a batch that is whole again",
+        "    elif not is_divided(staging):\n",
+        "    elif False:\n",
+        "tests/behaviors/test_quarantine_follows.py::"
+        "test_a_late_attempt_at_dividing_a_batch_that_is_whole_again_changes_nothing",
+    ),
+    _dividing(
         "more rows than may be set aside",
         "if limits.max_rows is not None and aside > limits.max_rows:",
         "if False:",

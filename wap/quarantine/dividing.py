@@ -27,13 +27,13 @@ from checks.rules import Rule
 from wap import attempts
 from wap.auditing import contracts_of, named_in
 from wap.engines.base import AGAIN, Written
-from wap.errors import QuarantineError
+from wap.errors import QuarantineError, RunNotFoundError
 from wap.field_map import duckdb_type, literal, quoted
 from wap.keyed.columns import history_columns
 from wap.keyed.names import Names
 from wap.model import Quarantined
 from wap.quarantine import table as columns
-from wap.quarantine.beside import plan_beside
+from wap.quarantine.beside import is_divided, plan_beside
 from wap.quarantine.divider import (
     Divider,
     clear,
@@ -65,6 +65,7 @@ def divide(divider: Divider, report: Report) -> str | None:
 
     Raises:
         QuarantineError: the rows do not add up.
+        RunNotFoundError: the attempt comes late: the batch met another main, and is whole again.
         CatalogError, EngineError, RelationError: see the ports.
     """
     staging = divider.staging()
@@ -73,6 +74,13 @@ def divide(divider: Divider, report: Report) -> str | None:
             _divided(divider, staging, report)
         except CannotDivideError as exc:
             return str(exc)
+    elif not is_divided(staging):
+        raise RunNotFoundError(
+            f"the batch of run {divider.run_id} that was audited is not there any more, and what "
+            "is in its place was not divided",
+            where=f"{staging.table} on {staging.branch}",
+            hint="an attempt that comes late; nothing was changed, the run goes on without it",
+        )
     clear(divider)
     return None
 
