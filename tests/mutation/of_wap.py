@@ -482,6 +482,30 @@ GUARDS: tuple[Guard, ...] = (
         "test_books_and_report_are_those_of_the_attempt_that_went_on[stage-staging]",
     ),
     _kept(
+        "rows set aside by an attempt that another has taken the place of",
+        "            try:\n                self.refuse_late()\n",
+        "            try:\n                pass\n",
+        "test_the_rows_set_aside_are_those_of_the_attempt_that_went_on",
+    ),
+    _kept(
+        "a folder that comes back behind the end of its run with a step's facts",
+        "if attempts.current().step not in _FIRST_STEPS and not self._documents.names():",
+        "if False:",
+        "test_a_late_attempts_facts_do_not_bring_the_folder_back[stage]",
+    ),
+    _kept(
+        "a folder that comes back behind the end of its run with a union's note",
+        "        if not _planned(self._documents.names()):\n",
+        "        if False:\n",
+        "test_a_late_union_takes_nothing_of_a_run_that_has_ended",
+    ),
+    _kept(
+        "notes of a damaged folder, removed with what a late attempt made",
+        "if closed and not [name for name in names if name != self.scratch.name]:",
+        "if closed:",
+        "test_what_a_damaged_folder_tells_of_its_run_stays",
+    ),
+    _kept(
         "a plan in the place of the one that was gone by",
         "        if not self.has_plan(number):\n            self._write(",
         "        if True:\n            self._write(",

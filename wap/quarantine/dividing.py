@@ -26,6 +26,7 @@ from checks.row_level import separable
 from checks.rules import Rule
 from wap import attempts
 from wap.auditing import contracts_of, named_in
+from wap.division import Division
 from wap.engines.base import AGAIN, Written
 from wap.errors import QuarantineError, RunNotFoundError
 from wap.field_map import duckdb_type, literal, quoted
@@ -45,7 +46,6 @@ from wap.quarantine.divider import (
 from wap.quarantine.finding import FILE, PLACE, CannotDivideError, Found, find
 from wap.quarantine.rest import Carried, meet_rest
 from wap.relations import audit_relation, check_readable
-from wap.runs import Division
 from wap.writing import shape_of
 
 #: Why a batch is not divided although each failed check could say its rows.
