@@ -24,6 +24,7 @@ _declared = guards_of("wap/declared.py", "tests/unit/wap/test_declared.py")
 _relations = guards_of("wap/relations.py", "tests/behaviors/test_reading.py")
 _remote = guards_of("wap/remote_files.py", "tests/unit/wap/test_remote_files.py")
 _runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
+_documents = guards_of("wap/documents.py", "tests/unit/wap/test_documents.py")
 _kept = guards_of("wap/runs.py", "tests/unit/wap/test_late_attempts.py")
 _STANDING = "tests/behaviors/test_standing.py"
 _standing = guards_of("wap/standing.py", _STANDING)
@@ -480,6 +481,12 @@ GUARDS: tuple[Guard, ...] = (
         'if closed or any(int(n.removesuffix(".json")) > now.number for n in later):',
         "if closed:",
         "test_books_and_report_are_those_of_the_attempt_that_went_on[stage-staging]",
+    ),
+    _documents(
+        "a document that two attempts write at once",
+        'f".{name}.{os.getpid()}.{secrets.token_hex(4)}"',
+        'f".{name}.{os.getpid()}"',
+        "test_two_attempts_in_one_process_write_into_no_document_of_each_other",
     ),
     _kept(
         "rows set aside by an attempt that another has taken the place of",
