@@ -20,7 +20,7 @@ from wap.auditing import facts_of
 from wap.evidence import Evidence
 from wap.ledger.base import Ledger
 from wap.model import CheckFact, Ending, RunFacts, Value, Waiver
-from wap.quarantine.table import WAY_BACK, is_quarantine
+from wap.quarantine.table import MADE, WAY_BACK, is_quarantine
 
 #: Version of the shape of what is found; it goes up when a key changes its meaning or goes away.
 FORMAT = 1
@@ -310,7 +310,7 @@ class _Table:
 
     def _ledger(self, snapshot: Snapshot, run_id: str, report: Report, proof: Evidence) -> str:
         facts = self.records.ledger.run(run_id)
-        if facts is None and proof.facts.source_kind == WAY_BACK:
+        if facts is None and proof.facts.source_kind in (WAY_BACK, MADE):
             return "missing"  # no run of a pipeline: the ledger keeps none
         if facts is None or facts.ended_at is None:
             what = "does not know the run" if facts is None else "does not know how the run ended"

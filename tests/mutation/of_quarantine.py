@@ -42,7 +42,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _emptying(
         "a quarantine table emptied that others have set rows aside in meanwhile",
-        "        if staging.expected != one.expected:\n",
+        "        if staging.expected != state.expected:\n",
         "        if False:\n",
         "test_rows_that_came_meanwhile_are_not_taken_away",
     ),
@@ -94,6 +94,13 @@ GUARDS: tuple[Guard, ...] = (
         "    elif False:\n",
         "tests/behaviors/test_quarantine_follows.py::"
         "test_a_late_attempt_at_dividing_a_batch_that_is_whole_again_changes_nothing",
+    ),
+    _dividing(
+        "a first load divided where its table cannot be new in a group",
+        "if staging.expected is None and not divider.catalog.capabilities.new_in_groups:",
+        "if False:",
+        "tests/behaviors/test_quarantine_places.py::"
+        "test_a_server_that_makes_no_table_in_a_group_is_given_the_quarantine_table_first",
     ),
     _dividing(
         "more rows than may be set aside",
@@ -171,7 +178,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _beside(
         "a new quarantine table where none can be in a group",
-        "if new and not able.new_in_groups:",
+        "if not able.new_in_groups and catalog.published(quarantine_of(table)) is None:",
         "if False:",
         "test_a_catalog_that_cannot_is_refused_before_anything_is_written[new]",
     ),

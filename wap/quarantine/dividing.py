@@ -53,6 +53,11 @@ NOTHING = (
     "no row of the batch breaks a check that failed: rows that are published already do, "
     "and there is nothing to set aside"
 )
+#: Why a table's first load is not divided where new tables get their names one by one.
+FIRST_LOAD = (
+    "this catalog cannot publish a new table in one commit with another, "
+    "so a table's first load is published whole or not at all"
+)
 #: So often a batch is divided: behind each broken row an older one of its key may come to light.
 MOST = 10
 
@@ -86,6 +91,8 @@ def divide(divider: Divider, report: Report) -> str | None:
 
 
 def _divided(divider: Divider, staging: Staging, report: Report) -> None:
+    if staging.expected is None and not divider.catalog.capabilities.new_in_groups:
+        raise CannotDivideError(FIRST_LOAD)
     pinned, contracts = divider.pinned, contracts_of(divider.pinned)
     failed = separable(report, contracts)
     done, token = tuple(staging.notes.get(columns.NOTE, "").split()), new_token()
