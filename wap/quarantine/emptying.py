@@ -22,7 +22,7 @@ from pathlib import Path
 from pyiceberg.schema import Schema
 
 from catalog.base import BranchCatalog, Change, Staging, TableShape
-from catalog.errors import HeadMovedError, TableNotFoundError
+from catalog.errors import HeadMovedError, TableNotFoundError, UnsupportedError
 from catalog.refs import MAIN, AuditedHead, Branch, Seal, Snapshot, TableName
 from checks.base import Auditor
 from checks.contract import parse_contract
@@ -116,10 +116,17 @@ class Emptying:
         """Publish the quarantine table of a table, without a row; None: it is there already.
 
         Raises:
+            UnsupportedError: the catalog could not publish it in one commit with its table.
             HeadMovedError: somebody else has made it meanwhile.
             UnauditedError: the audit said no.
         """
         aside = quarantine_of(table)
+        if not self.catalog.capabilities.atomic_groups:
+            raise UnsupportedError(
+                "this catalog cannot publish a table and its quarantine table in one commit",
+                where=str(table),
+                hint="no rows are set aside here; choose on_failure: reject or hold",
+            )
         if self.catalog.published(aside) is not None:
             return None
         published = self.catalog.published(table)
