@@ -342,10 +342,18 @@ class BranchCatalog(ABC):
         """
 
     @abstractmethod
-    def roll_back(self, moves: Sequence[Back]) -> list[Snapshot]:
+    def roll_back(self, moves: Sequence[Back], heads: Sequence[AuditedHead] = ()) -> list[Snapshot]:
         """Move main of each table back to an earlier seal of its own ancestry, all in one step.
 
         A table that shows its seal already stays where it is.
+
+        Args:
+            moves: where main of which tables goes.
+            heads: of other tables, published in the same step; all that :meth:`publish` proves of
+                a head is proven of them, and it refuses what that refuses.
+
+        Returns:
+            What main shows then, of the moves and of the heads in their order.
 
         Raises:
             UnsealedError: a snapshot carries no seal or is not an ancestor. Nothing has moved.

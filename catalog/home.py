@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from pyiceberg.catalog import Catalog
@@ -123,14 +123,6 @@ class Home(ABC):
         if found is None:
             raise unpublished(table)
         return found
-
-    def together(self, tables: Sequence[TableName]) -> list[Table]:
-        """The visible tables, loaded for one commit of all of them.
-
-        Raises:
-            TableNotFoundError: one of them is not there.
-        """
-        return [self.needed(table) for table in tables]
 
     def file_io(self, location: str) -> FileIO:
         """A FileIO for a location that no table is known to lie at."""

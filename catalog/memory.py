@@ -392,15 +392,16 @@ class MemoryCatalog(BranchCatalog):
         return move
 
     @locked
-    def roll_back(self, moves: Sequence[Back]) -> list[Snapshot]:
+    def roll_back(self, moves: Sequence[Back], heads: Sequence[AuditedHead] = ()) -> list[Snapshot]:
         """See the port."""
-        check_together(moves, atomic_groups=True)
+        check_together(moves, [h.table for h in heads], atomic_groups=True)
         # All are proven before any is moved.
         tables = [self._needed(move.table) for move in moves]
         proven = [(t, earlier_seal(t, m)) for t, m in zip(tables, moves, strict=True)]
+        published = self.publish(heads)
         for found, node in proven:
             found.refs[MAIN], found.schema = node.value.id, node.schema
-        return [node.value for _, node in proven]
+        return [*(node.value for _, node in proven), *published]
 
     # --- undoing --------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from catalog.nessie_commits import NessieCommitter
 from catalog.nessie_home import NessieHome
 from catalog.nessie_tables import PointerCatalog
 from catalog.properties import needed, warehouse_location
-from catalog.refs import AuditedHead, Branch, BranchState, Dropped, Snapshot, TableName
+from catalog.refs import AuditedHead, Back, Branch, BranchState, Dropped, Snapshot, TableName
 from catalog.tables import TableCatalog
 from catalog.vendor import translated
 
@@ -47,6 +47,12 @@ class NessieCatalog(TableCatalog):
         """See the port."""
         with translated(", ".join(f"{h.table} on {h.branch}" for h in heads)):
             return nessie_runs.publish(self._home, heads)
+
+    def roll_back(self, moves: Sequence[Back], heads: Sequence[AuditedHead] = ()) -> list[Snapshot]:
+        """See the port."""
+        tables = [*(m.table for m in moves), *(h.table for h in heads)]
+        with translated(", ".join(map(str, tables))):
+            return nessie_runs.publish(self._home, heads, moves)
 
     def restage_on(self, staging: Staging, change: Change, main: int) -> Staging:
         """See the port."""

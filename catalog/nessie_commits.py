@@ -40,7 +40,7 @@ class Publication(Proposal):
 
 
 class NessieCommitter(Committer):
-    """Points the key of a table to a new metadata file; publishes several keys by one merge."""
+    """Points keys of tables to new metadata files; publishes several keys by one merge."""
 
     atomic_groups = True
     new_in_groups = True
@@ -57,28 +57,26 @@ class NessieCommitter(Committer):
     def commit(self, proposals: Sequence[Proposal]) -> None:
         """Publish all, or point the keys to new metadata files by one commit."""
         publications = [p for p in proposals if isinstance(p, Publication)]
-        if publications:
-            self._publish(publications)
-            return
+        written = [p for p in proposals if not isinstance(p, Publication)]
+        tables = [cast("Pointed", p.table) for p in written]
         staged: list[StagedTable] = []
         try:
-            for proposal in proposals:
-                table = cast("Pointed", proposal.table)
+            for proposal, table in zip(written, tables, strict=True):
                 catalog = cast("PointerCatalog", table.catalog)
                 made = catalog.stage(table, proposal.all_requirements, proposal.updates)
                 staged.append(made)
-            self._point([cast("Pointed", p.table) for p in proposals], staged)
+            puts = [_pointed(*one) for one in zip(tables, staged, strict=True)]
+            if publications:
+                self._publish(publications, puts)
+            else:
+                self._point(tables, puts)
         except CommitFailedException:
             for made in staged:
                 delete_quietly(made.io, made.metadata_location)
             raise
 
-    def _point(self, tables: Sequence[Pointed], staged: Sequence[StagedTable]) -> None:
+    def _point(self, tables: Sequence[Pointed], puts: Sequence[Put]) -> None:
         """One commit for all: they were loaded at one hash, or there is but one."""
-        puts = [
-            Put(t.name(), content_of(s.metadata, s.metadata_location, t.content_id))
-            for t, s in zip(tables, staged, strict=True)
-        ]
         at, on = tables[0].at, cast("PointerCatalog", tables[0].catalog).ref
         if at.name == on:
             self._swap(at, puts)
@@ -105,13 +103,18 @@ class NessieCommitter(Committer):
         self._api.create(branch.name, side)
         self._api.delete(side)
 
-    def _publish(self, publications: Sequence[Publication]) -> None:
+    def _publish(self, publications: Sequence[Publication], beside: Sequence[Put]) -> None:
         """One merge of a branch that is cut from main now and holds what was proven, only that.
 
         The run's own branch is not merged: it may be older than main, and anybody may have
         changed other tables on it. It has to be where it was proven, after the branch to merge
         is there: whoever drops a run removes the former first and the latter then, so that no
         publish of it can begin or go on.
+
+        Args:
+            publications: what is published.
+            beside: what main of other tables points to by the same merge; they were loaded at the
+                same head of main.
         """
         branch, main = publications[0].branch, publications[0].main
         if main.hash == self._api.nothing:
@@ -119,7 +122,7 @@ class NessieCommitter(Committer):
             self._api.commit(main, [Unchanged(publications[0].table.name())], _meta("begin", {}))
             raise CommitFailedException("main had no commit yet")
         puts = missing_namespaces(self._api, main.name, [p.table.name() for p in publications])
-        puts += [_published(p) for p in publications]
+        puts += [*(_published(p) for p in publications), *beside]
         meta = _meta(_message(publications), _facts(publications))
         side = self._api.commit(self._api.create(_side(branch), main), puts, meta)
         try:
@@ -141,6 +144,12 @@ class NessieCommitter(Committer):
 
 def _side(branch: Branch) -> str:
     return f"{SIDE}{branch.run_id}/{uuid.uuid4().hex[:12]}"
+
+
+def _pointed(table: Pointed, staged: StagedTable) -> Put:
+    return Put(
+        table.name(), content_of(staged.metadata, staged.metadata_location, table.content_id)
+    )
 
 
 def _published(publication: Publication) -> Put:

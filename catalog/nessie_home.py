@@ -12,7 +12,7 @@ from catalog import naming
 from catalog.commits import Committer
 from catalog.errors import CatalogUnavailableError
 from catalog.history import ancestry, chain_of, head_of, is_bootstrap, is_own, summary_of
-from catalog.home import Home, foreign_branch, unpublished
+from catalog.home import Home, foreign_branch
 from catalog.nessie_api import Entry, Key, Meta, Put, Ref, RefGoneError
 from catalog.nessie_commits import BEGIN, RUN, SIDE
 from catalog.nessie_tables import RUNS, TABLE, Pointed, PointerCatalog, content_of
@@ -47,16 +47,6 @@ class NessieHome(Home):
     def main(self, names: Sequence[TableName]) -> tuple[Ref, list[Pointed | None]]:
         """Main's head, and the tables as it has them."""
         return self.catalog.load_tables_at([n.identifier for n in names])
-
-    def together(self, tables: Sequence[TableName]) -> list[Table]:
-        """The tables as one commit of main has them: what moves afterwards makes ours fail."""
-        _, found = self.main(tables)
-        there: list[Table] = []
-        for name, table in zip(tables, found, strict=True):
-            if table is None:
-                raise unpublished(name)
-            there.append(table)
-        return there
 
     def on_branch(self, branch: Branch, name: TableName) -> Pointed | None:
         """The table as the run's branch points to it, be it the run's or only inherited."""

@@ -10,7 +10,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table.update import TableUpdate
 
-from catalog import moves, naming, schemas
+from catalog import moves, naming, rollback, schemas
 from catalog.base import Change, Staging, TableShape
 from catalog.batches import change_digest, check_names
 from catalog.cleanup import delete_metadata
@@ -41,7 +41,7 @@ from catalog.rebase import (
     refused,
     summary_on,
 )
-from catalog.refs import MAIN, AuditedHead, Branch, BranchState, Seal, Snapshot, TableName
+from catalog.refs import MAIN, AuditedHead, Back, Branch, BranchState, Seal, Snapshot, TableName
 from catalog.staging import all_there, draft_of, own_files
 from catalog.views import schema_of, staging_of, state_of
 
@@ -272,17 +272,19 @@ def _rebased_schema(visible: Pointed, place: Place) -> Schema:
 # --- publish ------------------------------------------------------------------------------------
 
 
-def publish(home: NessieHome, heads: Sequence[AuditedHead]) -> list[Snapshot]:
-    """See :meth:`catalog.base.BranchCatalog.publish`."""
-    check_group(home, heads)
+def publish(
+    home: NessieHome, heads: Sequence[AuditedHead], back: Sequence[Back] = ()
+) -> list[Snapshot]:
+    """See :meth:`catalog.base.BranchCatalog.publish`, and ``roll_back`` for what goes back."""
+    check_group(home, heads, back)
 
-    names = [head.table for head in heads]
+    names = [*(move.table for move in back), *(head.table for head in heads)]
 
     def decide() -> Decision[list[Snapshot]]:
         main, tables = home.main(names)
         while True:
             try:
-                return _decided(home, heads, main, tables)
+                return _decided(home, heads, back, main, tables)
             except BranchNotFoundError:
                 # Another attempt may have published it and left, between these two looks.
                 seen = main.hash
@@ -292,16 +294,20 @@ def publish(home: NessieHome, heads: Sequence[AuditedHead]) -> list[Snapshot]:
 
     with home.serial(names):
         snapshots = settle(home.committer, decide)
-        _leave(home, snapshots, heads)
+        if heads:
+            _leave(home, snapshots, heads)
         return snapshots
 
 
 def _decided(
-    home: NessieHome, heads: Sequence[AuditedHead], main: Ref, tables: Sequence[Pointed | None]
+    home: NessieHome,
+    heads: Sequence[AuditedHead],
+    back: Sequence[Back],
+    main: Ref,
+    tables: Sequence[Pointed | None],
 ) -> Decision[list[Snapshot]]:
-    done: list[Snapshot] = []
-    proposals: list[Publication] = []
-    for head, visible in zip(heads, tables, strict=True):
+    done, proposals = rollback.decided(tables[: len(back)], back)
+    for head, visible in zip(heads, tables[len(back) :], strict=True):
         found = published_seal(visible, head)
         if found is not None:
             done.append(found)

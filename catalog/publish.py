@@ -9,7 +9,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 from pyiceberg.table.update import TableRequirement, TableUpdate
 
-from catalog import moves
+from catalog import moves, rollback
 from catalog.commits import Decision, Done, Proposal, settle
 from catalog.errors import BranchNotFoundError, UnsupportedError
 from catalog.history import ancestry, head_id, head_of, value_of
@@ -23,16 +23,18 @@ from catalog.proof import (
     moved,
     sealed_head,
 )
-from catalog.refs import MAIN, AuditedHead, Snapshot
+from catalog.refs import MAIN, AuditedHead, Back, Snapshot
 
 
-def publish(home: NativeHome, heads: Sequence[AuditedHead]) -> list[Snapshot]:
-    """See :meth:`catalog.base.BranchCatalog.publish`."""
-    check_group(home, heads)
+def publish(
+    home: NativeHome, heads: Sequence[AuditedHead], back: Sequence[Back] = ()
+) -> list[Snapshot]:
+    """See :meth:`catalog.base.BranchCatalog.publish`, and ``roll_back`` for what goes back."""
+    check_group(home, heads, back)
+    behind = [move.table for move in back]
 
     def decide() -> Decision[list[Snapshot]]:
-        done: list[Snapshot] = []
-        proposals: list[Proposal] = []
+        done, proposals = rollback.decided([home.visible(table) for table in behind], back)
         for head in heads:
             visible = home.visible(head.table)
             found = published_seal(visible, head)
@@ -43,17 +45,20 @@ def publish(home: NativeHome, heads: Sequence[AuditedHead]) -> list[Snapshot]:
         _check_new(home, proposals)
         return proposals or Done(done)
 
-    with home.serial([h.table for h in heads]):
+    with home.serial([*behind, *(h.table for h in heads)]):
         return settle(home.committer, decide)
 
 
-def check_group(home: Home, heads: Sequence[AuditedHead]) -> None:
-    """Refuse a group that cannot be published in one step.
+def check_group(home: Home, heads: Sequence[AuditedHead], back: Sequence[Back] = ()) -> None:
+    """Refuse a group that cannot be published in one step, or with what goes back in it.
 
     Raises:
         UnsupportedError: several tables where the catalog cannot, several branches, or one table
             twice.
     """
+    rollback.check_together(
+        back, [h.table for h in heads], atomic_groups=home.committer.atomic_groups
+    )
     if len(heads) > 1 and not home.committer.atomic_groups:
         raise UnsupportedError(
             "this catalog cannot publish several tables in one step",

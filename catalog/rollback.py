@@ -9,47 +9,60 @@ from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 from pyiceberg.table.update import TableUpdate
 
 from catalog import moves
-from catalog.commits import Decision, Done, Proposal, settle
+from catalog.commits import Proposal
 from catalog.errors import HeadMovedError, TableNotFoundError, UnsealedError, UnsupportedError
 from catalog.history import ancestry, head_id, head_of, value_of
-from catalog.home import Home
+from catalog.home import unpublished
 from catalog.refs import MAIN, Back, Snapshot, TableName
 
 
-def roll_back(home: Home, wanted: Sequence[Back]) -> list[Snapshot]:
-    """See :meth:`catalog.base.BranchCatalog.roll_back`."""
-    check_together(wanted, atomic_groups=home.committer.atomic_groups)
-    names = [move.table for move in wanted]
+def decided(
+    tables: Sequence[Table | None], wanted: Sequence[Back]
+) -> tuple[list[Snapshot], list[Proposal]]:
+    """Of each move: the seal that main shows already, or what moves it there.
 
-    def decide() -> Decision[list[Snapshot]]:
-        done: list[Snapshot] = []
-        proposals: list[Proposal] = []
-        for move, table in zip(wanted, home.together(names), strict=True):
-            found = _there(table, move)
-            if found is not None:
-                done.append(found)
-            else:
-                proposals.append(_proposal(table, move))
-        return proposals or Done(done)
+    Args:
+        tables: those of the moves as main lists them, loaded for one commit of all.
+        wanted: the moves.
 
-    with home.serial(names):
-        return settle(home.committer, decide)
+    Raises:
+        UnsealedError, HeadMovedError, TableNotFoundError: see the port.
+    """
+    done: list[Snapshot] = []
+    proposals: list[Proposal] = []
+    for move, table in zip(wanted, tables, strict=True):
+        if table is None:
+            raise unpublished(move.table)
+        found = _there(table, move)
+        if found is not None:
+            done.append(found)
+        else:
+            proposals.append(_proposal(table, move))
+    return done, proposals
 
 
-def check_together(wanted: Sequence[Back], *, atomic_groups: bool) -> None:
+def check_together(
+    wanted: Sequence[Back], beside: Sequence[TableName] = (), *, atomic_groups: bool
+) -> None:
     """Refuse what cannot be moved back in one step.
+
+    Args:
+        wanted: the moves.
+        beside: tables that are published in the same step.
+        atomic_groups: whether the catalog commits to several tables at once.
 
     Raises:
         UnsupportedError: several tables where the catalog cannot, or one table twice.
     """
-    where = ", ".join(str(move.table) for move in wanted)
-    if len(wanted) > 1 and not atomic_groups:
+    back = {move.table for move in wanted}
+    where = ", ".join(map(str, sorted(back)))
+    if back and len(wanted) + len(beside) > 1 and not atomic_groups:
         raise UnsupportedError(
             "this catalog cannot move several tables back in one step",
             where=where,
             hint="move them back one by one",
         )
-    if len({move.table for move in wanted}) != len(wanted):
+    if len(back) != len(wanted) or back & set(beside):
         raise UnsupportedError("one table cannot be moved back twice in one step", where=where)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container
 from datetime import datetime
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import BooleanExpression
 
-from catalog import expiry, orphans, reading, rollback, sealing, staging
+from catalog import expiry, orphans, reading, sealing, staging
 from catalog.base import BranchCatalog, Change, Covered, Litter, Published, Scan, Staging
 from catalog.home import Home
-from catalog.refs import AuditedHead, Back, Branch, Capabilities, Seal, Snapshot, TableName
+from catalog.refs import AuditedHead, Branch, Capabilities, Seal, Snapshot, TableName
 from catalog.retention import Keep
 from catalog.vendor import translated
 
@@ -107,11 +107,6 @@ class TableCatalog(BranchCatalog):
         """See the port."""
         with translated(f"{audited.table} on {audited.branch}"):
             return sealing.seal(self._tables, audited, seal)
-
-    def roll_back(self, moves: Sequence[Back]) -> list[Snapshot]:
-        """See the port."""
-        with translated(", ".join(str(move.table) for move in moves)):
-            return rollback.roll_back(self._tables, moves)
 
     def expire(self, table: TableName, keep: Keep, *, dry_run: bool = False) -> list[Snapshot]:
         """See the port."""

@@ -23,7 +23,8 @@ from tests.servers.temporal import Temporal
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--boundaries", choices=("some", "all"), default="some",
-        help="where test_places.py and test_groups.py kill the worker: all takes an hour",
+        help="where test_places.py and test_groups.py kill the worker (all takes an hour), and "
+        "which cases and deaths test_quarantine_follows.py looks at",
     )  # fmt: skip
     parser.addoption(
         "--sequences", type=int, default=0,

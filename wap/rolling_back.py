@@ -8,7 +8,7 @@ would be on no main and wait no more.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from catalog.base import BranchCatalog
@@ -17,7 +17,8 @@ from catalog.refs import Back, Seal, Snapshot, TableName
 from wap import evidence
 from wap.errors import GroupRefusedError, RunNotFoundError
 from wap.membership import owner_of
-from wap.quarantine.table import is_quarantine, quarantine_of
+from wap.quarantine.emptying import Emptied, Emptying
+from wap.quarantine.table import EMPTIED, is_quarantine, quarantine_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +26,18 @@ class Target:
     """Where a roll-back would move main, and who published that.
 
     Attributes:
-        undone: the seals that main would not show any more, newest first.
-        left: its quarantine table, which would have to go back, too, and has nothing to go back
-            to: the runs that are undone were the first to set rows aside.
+        to: the seal; None: a quarantine table that is emptied, for the runs that are undone were
+            the first to set rows aside.
+        run_id, published_at: of what main will show; "" and None of an emptied table.
+        undone: the seals whose rows main would not show any more, newest first.
     """
 
     table: TableName
     expected: int
-    to: int
-    run_id: str
-    published_at: datetime
+    to: int | None
+    run_id: str = ""
+    published_at: datetime | None = None
     undone: tuple[Seal, ...] = ()
-    left: TableName | None = None
 
 
 def rollback_targets(catalog: BranchCatalog, table: str, to: int | None) -> list[Target]:
@@ -125,36 +126,38 @@ def _target(
 
 def _with_set_aside(catalog: BranchCatalog, targets: Sequence[Target]) -> list[Target]:
     """The targets, and those of the quarantine tables that the same runs have changed."""
-    moves: list[Target] = []
-    beside: list[Target] = []
-    for target in targets:
-        aside, first = _set_aside(catalog, target)
-        beside += [aside] if aside is not None else []
-        moves.append(replace(target, left=quarantine_of(target.table)) if first else target)
-    return [*moves, *beside]
+    beside = (_set_aside(catalog, target) for target in targets)
+    return [*targets, *(aside for aside in beside if aside is not None)]
 
 
-def _set_aside(catalog: BranchCatalog, target: Target) -> tuple[Target | None, bool]:
-    """Where the quarantine table goes back to, and whether it should and cannot.
-
-    None: no run that is undone has changed it, or the first of its rows came with one.
-    """
+def _set_aside(catalog: BranchCatalog, target: Target) -> Target | None:
+    """Where the quarantine table goes back to; None: no run that is undone has changed it."""
     name, runs = quarantine_of(target.table), {seal.run_id for seal in target.undone}
     published, undone = catalog.published(name), list[Seal]()
     if published is None:
-        return None, False
+        return None
     for snapshot, seal in evidence.seals(catalog, name):
         if seal.run_id not in runs:
             found = _target(name, published.snapshot.id, snapshot, seal, undone)
-            return (found if undone else None), False
+            return found if undone else None
         undone.append(seal)
-    return None, bool(undone)
+    return Target(name, published.snapshot.id, None, undone=tuple(undone)) if undone else None
 
 
 def _check_beside(catalog: BranchCatalog, target: Target) -> None:
-    """A run that the table still shows is not taken back in its quarantine table alone."""
+    """A run that the table still shows is not taken back in its quarantine table alone.
+
+    Nor do rows come back to it whose runs were taken back.
+    """
     if not is_quarantine(target.table):
         return
+    emptied = next((seal.notes[EMPTIED] for seal in target.undone if EMPTIED in seal.notes), None)
+    if emptied is not None:
+        raise GroupRefusedError(
+            f"it was emptied when {emptied} was taken back, and would show its rows",
+            where=str(target.table),
+            hint="they come again when their input is read again",
+        )
     runs = {seal.run_id for seal in target.undone}
     for table in catalog.tables():
         if quarantine_of(table) == target.table:
@@ -195,11 +198,24 @@ def _seals(catalog: BranchCatalog, table: TableName) -> Iterator[Seal]:
     return (seal for _, seal in evidence.seals(catalog, table))
 
 
-def roll_back(catalog: BranchCatalog, targets: Sequence[Target]) -> list[Snapshot]:
+def roll_back(
+    catalog: BranchCatalog, targets: Sequence[Target], emptying: Emptying
+) -> list[Snapshot]:
     """Move main of all of them back in one step.
+
+    Args:
+        targets: where to.
+        emptying: makes the empty states among them.
 
     Raises:
         HeadMovedError: somebody published meanwhile; look again. Nothing has moved.
+        UnsealedError: somebody else wrote to a quarantine table that would be emptied; or see the
+            port. Nothing has moved.
         UnsupportedError: several tables, and the catalog cannot.
     """
-    return catalog.roll_back([Back(t.table, t.to, t.expected) for t in targets])
+    moves = [Back(t.table, t.to, t.expected) for t in targets if t.to is not None]
+    emptied = [Emptied(t.table, t.expected, t.undone) for t in targets if t.to is None]
+    if not emptied:
+        return catalog.roll_back(moves)
+    with emptying.heads(emptied) as heads:
+        return catalog.roll_back(moves, heads)

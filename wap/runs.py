@@ -7,7 +7,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -16,10 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from checks.report import Report
 from wap.attempt import current
+from wap.division import Division
 from wap.documents import Documents, LocalDocuments, StoredDocuments
 from wap.errors import RunNotFoundError
-from wap.model import ColumnFact, InputFact, Quarantined, Rows, StepFacts
+from wap.model import ColumnFact, InputFact, Rows, StepFacts
 from wap.pipeline import Pipeline
+from wap.rejects import Rejects
 from wap.sources.base import Cursor, Plan
 from wap.versions import ContractText
 
@@ -155,38 +157,6 @@ class Members(BaseModel):
     members: tuple[Member, ...]
 
 
-class Met(BaseModel):
-    """What a batch came to that met the published rows by key.
-
-    Attributes:
-        rows: what became of its rows; ``discarded`` are those that came late.
-        removed: rows of the published files that lose or change one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rows: Rows
-    removed: int
-
-
-class Division(BaseModel):
-    """What one division of a batch does.
-
-    Attributes:
-        told: the rows that it sets aside, or that a replay leaves in the quarantine table.
-        removed: rows of the quarantine table's files that it writes anew.
-        kept: those of them that it carries over as they are.
-        met: what the rest came to, where rows meet by key; None: where they do not.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    told: Quarantined
-    removed: int = 0
-    kept: int = 0
-    met: Met | None = None
-
-
 class Followed(BaseModel):
     """What one attempt at staging a batch again on a moved main does.
 
@@ -203,8 +173,8 @@ class Followed(BaseModel):
     superseded: tuple[str, ...] = ()
 
 
-#: Steps that make a plan: before them the folder of a run that goes on holds none.
-_FIRST_STEPS = ("", "resolve", "unite")
+#: Steps before which the folder of a run that goes on is empty; "": outside of Temporal.
+_FIRST_STEPS = ("", "resolve", "unite", "check_group")
 
 
 class RunFolder:
@@ -228,13 +198,17 @@ class RunFolder:
         self.path = state / "runs" / run_id
         self._run_id = run_id
         self._documents = documents or LocalDocuments(self.path)
-        self._rejects = rejects
+        self._rejects = Rejects(self.path, run_id, rejects)
 
     @property
     def rejects(self) -> Path:
-        """Where the stage step keeps every row it sets aside, as JSON lines; on this machine."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        return self.path / "rejects.jsonl"
+        """Where this attempt at the stage step keeps every row it sets aside, as JSON lines.
+
+        Raises:
+            RunNotFoundError: it came late.
+        """
+        self.refuse_late()
+        return self._rejects.begin()
 
     @property
     def scratch(self) -> Path:
@@ -251,32 +225,28 @@ class RunFolder:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def hand_over_rejects(self) -> None:
-        """Bring the rows that were set aside to where all workers reach, if there is such a place.
+        """Make the rows that this attempt set aside those of the run, where all workers reach.
 
         Before the batch is committed: the attempt that finds it committed reads no source again.
+
+        Raises:
+            RunNotFoundError: it came late; those of the attempt after it stay.
         """
-        if self._rejects is None or not (self.path / "rejects.jsonl").exists():
-            return
-        if self.rejects.stat().st_size:
-            self._rejects.write_file(f"{self._run_id}.jsonl", self.rejects)
-        shutil.rmtree(self.path, ignore_errors=True)
+        if self._rejects.begun:
+            try:
+                self.refuse_late()
+            except RunNotFoundError:
+                self._rejects.discard()
+                raise
+            self._rejects.hand_over()
 
     def keep_rejects(self, target: Path) -> bool:
-        """Move the rows that were set aside to where they stay; False when there are none.
-
-        They hold what the source held, personal data included, so only the owner may read them.
-        """
-        kept = self.path / "rejects.jsonl"
-        if not kept.exists() or kept.stat().st_size == 0:
-            return False
-        kept.chmod(0o600)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        kept.replace(target)
-        return True
+        """Move the rows that were set aside to where they stay; False when there are none."""
+        return self._rejects.keep(target)
 
     def pin(self, number: int, plan: PinnedPlan) -> None:
         """Fix the plan of a round; what is fixed already stays."""
-        self._refuse_late()
+        self.refuse_late()
         if not self.has_plan(number):
             self._write(f"plan-{number}.json", plan.model_dump_json())
 
@@ -327,7 +297,7 @@ class RunFolder:
 
     def save_books(self, number: int, books: Books) -> None:
         """Keep a round's books."""
-        self._refuse_late()
+        self.refuse_late()
         self._write(f"books-{number}.json", books.model_dump_json())
 
     def books(self, number: int) -> Books:
@@ -344,7 +314,7 @@ class RunFolder:
         Args:
             beside: it is about the quarantine table.
         """
-        self._refuse_late()
+        self.refuse_late()
         self._write(_report_of(beside=beside), report.to_json())
 
     def report(self, digest: str | None = None, *, beside: bool = False) -> Report:
@@ -357,6 +327,7 @@ class RunFolder:
 
     def save_division(self, token: str, division: Division) -> None:
         """Keep what one attempt at a division does; it counts once it is committed."""
+        self.refuse_late()
         self._write(f"division-{token}.json", division.model_dump_json())
 
     def was_undivided(self) -> bool:
@@ -370,6 +341,7 @@ class RunFolder:
 
     def save_followed(self, token: str, followed: Followed) -> None:
         """Keep what one attempt at following main does; it counts once it is committed."""
+        self.refuse_late()
         self._write(f"followed-{token}.json", followed.model_dump_json())
 
     def followed(self, token: str) -> Followed:
@@ -382,7 +354,7 @@ class RunFolder:
 
     def save_members(self, members: Members) -> None:
         """Keep whose batches the union, which this folder is of, holds."""
-        self._refuse_late()
+        self.refuse_late()
         self._write("members.json", members.model_dump_json())
 
     def members(self) -> tuple[Member, ...]:
@@ -393,6 +365,7 @@ class RunFolder:
 
     def note_evidence(self, path: str) -> None:
         """Note where evidence is about to be written: the seal may come to name another file."""
+        self.refuse_late()
         name = path.rpartition("/")[2].rpartition("-")[2].removesuffix(".json")
         self._write(f"evidence-{name}.json", json.dumps(path))
 
@@ -402,7 +375,17 @@ class RunFolder:
         return frozenset(json.loads(self._read(name)) for name in names)
 
     def note_union(self, union: str) -> None:
-        """Note that a union is about to take the run's batch: whoever drops it must know."""
+        """Note that a union is about to take the run's batch: whoever drops it must know.
+
+        Raises:
+            RunNotFoundError: the run has ended meanwhile.
+        """
+        if not _planned(self._documents.names()):
+            raise RunNotFoundError(
+                f"run {self._run_id} has ended, so no union takes its batch",
+                where=self._documents.where,
+                hint="nothing was changed; the other runs are published without it",
+            )
         self._write(f"union-{union}.json", "{}")
 
     def unions(self) -> tuple[str, ...]:
@@ -414,11 +397,12 @@ class RunFolder:
         """Note that an attempt at a step has begun which follows another."""
         self._write(f"attempt-{step}-{number}.json", "{}")
 
-    def _refuse_late(self) -> None:
+    def refuse_late(self) -> None:
         """Refuse an attempt that another one has taken the place of: what is kept is that one's.
 
         So it is with the thread of a worker that was stopped for longer than its heartbeat may be
-        silent, and that goes on then.
+        silent, and that goes on then. When the run has ended meanwhile, what the attempt made of
+        the run's folder on this machine is removed again.
 
         Raises:
             RunNotFoundError: it came late.
@@ -426,7 +410,9 @@ class RunFolder:
         now, names = current(), self._documents.names()
         begun = f"attempt-{now.step}-"
         later = (n.removeprefix(begun) for n in names if n.startswith(begun))
-        closed = now.step not in _FIRST_STEPS and not any(n.startswith("plan-") for n in names)
+        closed = now.step not in _FIRST_STEPS and not _planned(names)
+        if closed and not [name for name in names if name != self.scratch.name]:
+            shutil.rmtree(self.path, ignore_errors=True)
         if closed or any(int(n.removesuffix(".json")) > now.number for n in later):
             raise RunNotFoundError(
                 f"another attempt at {now.step} of run {self._run_id} has begun, or ended it",
@@ -435,7 +421,12 @@ class RunFolder:
             )
 
     def add_step(self, facts: StepFacts) -> None:
-        """Note an attempt of a step: a document of its own, so that none waits for another."""
+        """Note an attempt of a step: a document of its own, so that none waits for another.
+
+        Of a run that has ended nothing is noted: its folder is gone, and does not come back.
+        """
+        if current().step not in _FIRST_STEPS and not self._documents.names():
+            return
         began = f"{facts.started_at.timestamp():017.6f}"
         name = f"step-{began}-{time.time_ns():020d}-{secrets.token_hex(4)}.json"
         self._write(name, facts.model_dump_json())
@@ -474,6 +465,10 @@ class RunFolder:
                 where=self._documents.where,
                 hint="its folder was removed while it ran; it is rolled back, run it again",
             ) from exc
+
+
+def _planned(names: Iterable[str]) -> bool:
+    return any(name.startswith("plan-") for name in names)
 
 
 def _report_of(*, beside: bool) -> str:

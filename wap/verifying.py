@@ -20,7 +20,7 @@ from wap.auditing import facts_of
 from wap.evidence import Evidence
 from wap.ledger.base import Ledger
 from wap.model import CheckFact, Ending, RunFacts, Value, Waiver
-from wap.quarantine.table import is_quarantine
+from wap.quarantine.table import MADE, WAY_BACK, is_quarantine
 
 #: Version of the shape of what is found; it goes up when a key changes its meaning or goes away.
 FORMAT = 1
@@ -234,7 +234,9 @@ class _Table:
             report = self._report(snapshot, seal, proof)
             if report is not None:
                 self._manifests(snapshot, proof, published)
-                told = {self._ledger(snapshot, run, report) for run in evidence.runs_of(seal)}
+                told = {
+                    self._ledger(snapshot, run, report, proof) for run in evidence.runs_of(seal)
+                }
                 ledger = next(word for word in ("differs", "missing", "equal") if word in told)
                 for run in evidence.runs_of(seal):
                     self._file(snapshot, seal, run)
@@ -306,8 +308,10 @@ class _Table:
                 self.made_of[snapshot_id] = None
         return self.made_of[snapshot_id]
 
-    def _ledger(self, snapshot: Snapshot, run_id: str, report: Report) -> str:
+    def _ledger(self, snapshot: Snapshot, run_id: str, report: Report, proof: Evidence) -> str:
         facts = self.records.ledger.run(run_id)
+        if facts is None and proof.facts.source_kind in (WAY_BACK, MADE):
+            return "missing"  # no run of a pipeline: the ledger keeps none
         if facts is None or facts.ended_at is None:
             what = "does not know the run" if facts is None else "does not know how the run ended"
             self.notes.append(_unsealed(snapshot, "ledger-missing", f"the ledger {what}"))

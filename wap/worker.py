@@ -12,6 +12,7 @@ from functools import partial
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from catalog.base import BranchCatalog
 from catalog.file_io import prove_warehouse
 from checks.base import Auditor
 from checks.soda import SodaAuditor
@@ -27,6 +28,7 @@ from wap.keeper import TableKeeper
 from wap.lineage import open_lineage
 from wap.ports import open_ports
 from wap.project import Project
+from wap.quarantine.emptying import Emptying
 from wap.spark.ports import SparkPorts
 from wap.spark.relations import spark_relation
 from wap.spark.session import Spark
@@ -41,6 +43,17 @@ GRACEFUL_SECONDS = 5.0
 def auditor_of(project: Project) -> Auditor:
     """What evaluates the project's contracts."""
     return SodaAuditor(sample_rows=project.audit.sample_rows)
+
+
+def emptying_of(project: Project, catalog: BranchCatalog) -> Emptying:
+    """What empties quarantine tables of the project."""
+    return Emptying(
+        catalog=catalog,
+        auditor=auditor_of(project),
+        home=open_home(project),
+        memory_limit=project.audit.memory,
+        temp_directory=project.state / "tmp",
+    )
 
 
 @contextmanager

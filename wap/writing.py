@@ -131,6 +131,7 @@ def _merge(
         given, counts = read_aside(pinned, source, engine, staging, rule, place)
         aside.note(place, given, schema_aside(staging.schema, rule), counts)
         if folder.shared is not None:
+            folder.refuse_late()
             # Whichever worker meets another main needs the batch, and this one may be gone then.
             aside.share(folder.shared, place)
         with laid_aside(place, "spill-") as temp:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import HeadMovedError
-from catalog.refs import TableName
+from catalog.refs import Snapshot, TableName
 from wap.activities import Activities
 from wap.model import Ending, RunRequest, RunResult
 from wap.ports import open_ports
 from wap.project import load_project
+from wap.quarantine.emptying import Emptying
 from wap.query import query
+from wap.rolling_back import Target, roll_back
 from wap.steps import RunRef
 from wap.verifying import Records, TableProof, verify
 from wap.worker import open_activities
@@ -128,6 +130,18 @@ class Shop:
 
     def data_files(self) -> int:
         return len(list((self.root / "warehouse").rglob("*.parquet")))
+
+
+def take_back(steps: Activities, targets: Sequence[Target]) -> list[Snapshot]:
+    """Move main back, as the command does."""
+    emptying = Emptying(
+        catalog=steps.catalog,
+        auditor=steps.auditor,
+        home=steps.home,
+        memory_limit=steps.memory_limit,
+        temp_directory=steps.temp_directory,
+    )
+    return roll_back(steps.catalog, targets, emptying)
 
 
 #: Called with a step's name before it and after it; may raise, as a worker dies.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviors.quarantined import ORDERS, Shop
+from tests.behaviors.quarantined import ORDERS, Shop, take_back
 from tests.behaviors.test_quarantine import GOOD
 from wap.model import Ending, RunRequest
-from wap.rolling_back import roll_back, rollback_targets
+from wap.rolling_back import rollback_targets
 from wap.steps import RunRef
 
 
@@ -34,7 +34,7 @@ def test_what_was_taken_back_between_the_seal_and_its_publish_is_new_again(shop)
         shop.rows("3", "8,h,8.00,2026-01-01")
         shop.run("run-3")
         steps.seal(run, audited)
-        roll_back(steps.catalog, rollback_targets(steps.catalog, str(ORDERS), None))
+        take_back(steps, rollback_targets(steps.catalog, str(ORDERS), None))
         steps.publish(run, audited)
     assert shop.ids() == [1, 2, 3, 4, 7]
     assert shop.run("run-4").ending is Ending.PUBLISHED

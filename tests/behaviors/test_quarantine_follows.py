@@ -14,7 +14,9 @@ from tests.behaviors.quarantined import ASIDE, ORDERS, Hook, Shop, drive
 from tests.behaviors.test_quarantine import AMOUNT, GOOD, Dead, Dying, is_clean, once
 from tests.behaviors.test_quarantine_modes import HISTORY, MERGE, VERSIONS, load
 from tests.e2e.places import open_place
+from wap.errors import RunNotFoundError
 from wap.model import Ending, RunRequest, RunResult
+from wap.quarantine.divided import divided
 from wap.steps import RunRef
 
 LATEST = f"{MERGE}, order_by: placed"
@@ -61,8 +63,45 @@ CASES = {
 }  # fmt: skip
 
 
-def of(*names: str) -> Any:
-    return pytest.mark.parametrize("case", [CASES[n] for n in names], ids=names)
+#: Cases and deaths that are looked at by default; with ``--boundaries=all`` every one.
+SOME = ("late", "history", "replace")
+#: In restage: what is called, of which table, in which case.
+ROUNDS = [
+    (name, call, table, when)
+    for name, call, table in (
+        ("merge", "restage_on", ORDERS),
+        ("replace both", "restage_on", ORDERS),
+        ("replace both", "rebase", ASIDE),
+        ("replace both", "batch", ASIDE),
+    )
+    for when in ("before", "after")
+]
+SOME_ROUNDS = [
+    ("merge", "restage_on", ORDERS, "after"),
+    ("replace both", "rebase", ASIDE, "before"),
+    ("replace both", "batch", ASIDE, "after"),
+]
+#: In the second division: the table whose change is put in the place of another.
+DIVISIONS = [(table, when) for table in (ASIDE, ORDERS) for when in ("before", "after")]
+SOME_DIVISIONS = [(ASIDE, "after")]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    every = metafunc.config.getoption("--boundaries", default="some") == "all"
+    if "any_case" in metafunc.fixturenames:
+        names = tuple(CASES) if every else SOME
+        metafunc.parametrize("any_case", [CASES[n] for n in names], ids=names)
+    if "two_case" in metafunc.fixturenames:
+        names = ("late", "replace both") if every else ("replace both",)
+        metafunc.parametrize("two_case", [CASES[n] for n in names], ids=names)
+    if "death" in metafunc.fixturenames:
+        metafunc.parametrize("death", ROUNDS if every else SOME_ROUNDS, ids=_id)
+    if "division" in metafunc.fixturenames:
+        metafunc.parametrize("division", DIVISIONS if every else SOME_DIVISIONS, ids=_id)
+
+
+def _id(parts: tuple[Any, ...]) -> str:
+    return "-".join(str(part) for part in parts)
 
 
 def opened(root: Path, case: Case, **more: Any) -> Shop:
@@ -109,8 +148,8 @@ def shown(shop: Shop) -> tuple[list[Any], list[Any]]:
     return shop.see(SEEN), sorted(waiting, key=str)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_it_is_as_if_the_run_had_come_after_its_rival(tmp_path, case):
+def test_it_is_as_if_the_run_had_come_after_its_rival(tmp_path, any_case):
+    case = any_case
     shop = opened(tmp_path / "shop", case)
     result, steps = overtaken(shop, case)
     assert result.ending is Ending.PUBLISHED
@@ -134,8 +173,8 @@ def tables(shop: Shop) -> list[Any]:
         return list(steps.catalog.tables())
 
 
-@of("late", "replace both")
-def test_main_that_moves_again_is_met_again(tmp_path, case):
+def test_main_that_moves_again_is_met_again(tmp_path, two_case):
+    case = two_case
     shop = opened(tmp_path / "shop", case)
     more: list[int] = []
 
@@ -154,17 +193,8 @@ def test_main_that_moves_again_is_met_again(tmp_path, case):
     assert is_clean(shop)
 
 
-ROUNDS = [
-    ("merge", "restage_on", ORDERS),
-    ("replace both", "restage_on", ORDERS),
-    ("replace both", "rebase", ASIDE),
-    ("replace both", "batch", ASIDE),
-]
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(("name", "call", "table"), ROUNDS)
-def test_an_attempt_that_dies_is_done_by_the_next_one(tmp_path, name, call, table, when):
+def test_an_attempt_that_dies_is_done_by_the_next_one(tmp_path, death):
+    name, call, table, when = death
     case = CASES[name]
     shop = opened(tmp_path / "shop", case)
     run = late_run(shop, case)
@@ -186,10 +216,9 @@ def test_an_attempt_that_dies_is_done_by_the_next_one(tmp_path, name, call, tabl
     assert is_clean(shop)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(("call", "table"), [("restage", ASIDE), ("restage", ORDERS)])
-def test_a_second_division_that_dies_is_done_by_the_next_attempt(tmp_path, call, table, when):
+def test_a_second_division_that_dies_is_done_by_the_next_attempt(tmp_path, division):
     """On the quarantine table's branch lie the rows of a division that is undone."""
+    table, when = division
     case = CASES["both"]
     shop = opened(tmp_path / "shop", case)
     run = late_run(shop, case)
@@ -202,7 +231,7 @@ def test_a_second_division_that_dies_is_done_by_the_next_attempt(tmp_path, call,
                 divisions.append(step)
                 if len(divisions) == 2:
                     audited = steps.audit(run)
-                    dying = Dying(steps.catalog, call, when, str(table))
+                    dying = Dying(steps.catalog, "restage", when, str(table))
                     with pytest.raises(Dead):
                         replace(steps, catalog=dying).quarantine(run, audited)
                     assert dying.died
@@ -215,8 +244,35 @@ def test_a_second_division_that_dies_is_done_by_the_next_attempt(tmp_path, call,
     assert is_clean(shop)
 
 
-@of("late", "replace both")
-def test_a_run_that_is_undone_then_leaves_neither_table(tmp_path, case):
+def test_a_late_attempt_at_dividing_a_batch_that_is_whole_again_changes_nothing(tmp_path):
+    case = CASES["merge"]
+    shop = opened(tmp_path / "shop", case)
+    run = late_run(shop, case)
+    faster, frozen = once("publish", "before", rival(shop, case)), []
+    with shop.steps() as steps:
+        folder = steps.home.folder("run-2")
+
+        def comes_late(step: str, at: str) -> None:
+            faster(step, at)
+            if (step, at) == ("quarantine", "before"):
+                # It stands still where it has read the report, and goes on with that.
+                audited = steps.audit(run)
+                frozen.append((steps._divider(run, audited.head), folder.report()))
+            if (step, at) == ("restage", "after"):
+                # What an attempt after this one is at: its files are in no commit yet.
+                files, books = set((shop.root / "warehouse").rglob("*.parquet")), folder.books(0)
+                with pytest.raises(RunNotFoundError, match="was not divided"):
+                    divided(*frozen[0])
+                assert set((shop.root / "warehouse").rglob("*.parquet")) == files
+                assert folder.books(0) == books
+
+        result = drive(steps, run, comes_late)
+    assert (result.ending, result.rows.quarantined) == (Ending.PUBLISHED, case.waits)
+    assert is_clean(shop)
+
+
+def test_a_run_that_is_undone_then_leaves_neither_table(tmp_path, two_case):
+    case = two_case
     shop = opened(tmp_path / "shop", case)
     before = tables(shop)
 

@@ -8,6 +8,7 @@ import pytest
 
 from catalog.errors import HeadMovedError
 from catalog.refs import TableName
+from tests.behaviors.quarantined import take_back
 from tests.unit.wap.test_group_steps import FILES, TABLES, Both
 from wap import evidence
 from wap.errors import GroupRefusedError
@@ -15,7 +16,7 @@ from wap.group_steps import Ready
 from wap.model import Ending, RunResult
 from wap.project import load_project
 from wap.query import query
-from wap.rolling_back import group_targets, roll_back, rollback_targets
+from wap.rolling_back import group_targets, rollback_targets
 from wap.steps import Audited
 from wap.verifying import Records, verify
 from wap.worker import open_activities
@@ -100,10 +101,24 @@ def test_what_a_group_set_aside_goes_back_with_it(both):
         rollback_targets(catalog, str(ASIDE), None)
     targets = group_targets(catalog, "both-2")
     assert [t.table for t in targets] == [*TABLES.values(), ASIDE]
-    roll_back(catalog, group_targets(catalog, "both-2"))
+    take_back(both.steps, group_targets(catalog, "both-2"))
     assert both.rows() == {"names": 2, "orders": 2}
     assert both.see("select id from shop.orders__quarantine order by 1") == [(3,)]
     assert targets[-1].run_id == "both-1.orders"
+
+
+def test_the_first_rows_of_a_group_go_back_with_it(both):
+    both.deliver(1, "ann bob", "1,ann 2,bob")
+    both.stage()
+    both.steps.publish_group(both.run, both.settled())
+    both.deliver(2, "cyd", "4,cyd 5,eve")
+    later = Divided(both.steps, "both-2")
+    later.stage()
+    later.steps.publish_group(later.run, later.settled())
+    take_back(both.steps, group_targets(both.steps.catalog, "both-2"))
+    assert both.rows() == {"names": 2, "orders": 2}
+    assert both.see("select id from shop.orders__quarantine") == []
+    assert both.steps.catalog.branches() == []
 
 
 def test_when_main_of_another_member_moves_both_tables_of_this_one_stand(both):

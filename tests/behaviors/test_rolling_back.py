@@ -1,13 +1,17 @@
 """What was published together goes back together: no table of a group's run alone."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from catalog import TableName, UnsealedError
+from checks.soda import SodaAuditor
 from tests.behaviors.conftest import FLIGHTS, Lake, open_lake
 from wap.errors import GroupRefusedError, RunNotFoundError
-from wap.rolling_back import group_targets, roll_back, rollback_targets
+from wap.homes import RunHome
+from wap.quarantine.emptying import Emptying
+from wap.rolling_back import Target, group_targets, roll_back, rollback_targets
 
 PLANES = TableName.parse("nyc.planes")
 AIRLINES = TableName.parse("nyc.airlines")
@@ -39,6 +43,17 @@ def grouped(lake):
     return lake
 
 
+def take_back(lake: Lake, targets: Sequence[Target]) -> None:
+    emptying = Emptying(
+        catalog=lake.catalog,
+        auditor=SodaAuditor(),
+        home=RunHome(lake.root),
+        memory_limit="100MB",
+        temp_directory=lake.root,
+    )
+    roll_back(lake.catalog, targets, emptying)
+
+
 def ids(lake: Lake) -> dict[str, list[int] | None]:
     return {table.name: lake.ids(table) for table in (FLIGHTS, PLANES, AIRLINES)}
 
@@ -53,7 +68,7 @@ def test_one_table_of_a_group_does_not_go_back_alone(grouped):
 def test_all_tables_of_a_group_go_back_together(grouped, run):
     targets = group_targets(grouped.catalog, run)
     assert [t.table for t in targets] == [FLIGHTS, PLANES]
-    roll_back(grouped.catalog, targets)
+    take_back(grouped, targets)
     assert ids(grouped) == {"flights": [1], "planes": [1], "airlines": [1]}
     with pytest.raises(RunNotFoundError):
         group_targets(grouped.catalog, run)
@@ -63,7 +78,7 @@ def test_a_later_run_of_one_table_goes_back_by_itself_and_with_the_group(grouped
     grouped.publish([3], FLIGHTS)
     (target,) = rollback_targets(grouped.catalog, "nyc.flights", None)
     assert [s.run_id for s in target.undone] != ["nyc-2"]
-    roll_back(grouped.catalog, group_targets(grouped.catalog, "nyc-2"))
+    take_back(grouped, group_targets(grouped.catalog, "nyc-2"))
     assert ids(grouped) == {"flights": [1], "planes": [1], "airlines": [1]}
 
 
@@ -80,14 +95,14 @@ def test_a_later_group_that_reaches_further_goes_back_first(grouped):
     with pytest.raises(GroupRefusedError, match=r"nyc-3 .* with nyc\.airlines") as caught:
         group_targets(grouped.catalog, "nyc-2")
     assert caught.value.hint == "wap rollback --group nyc-3"
-    roll_back(grouped.catalog, group_targets(grouped.catalog, "nyc-3"))
-    roll_back(grouped.catalog, group_targets(grouped.catalog, "nyc-2"))
+    take_back(grouped, group_targets(grouped.catalog, "nyc-3"))
+    take_back(grouped, group_targets(grouped.catalog, "nyc-2"))
     assert ids(grouped) == {"flights": [1], "planes": [1], "airlines": [1]}
 
 
 def test_a_later_group_of_the_same_tables_goes_back_with_it(grouped):
     together(grouped, "nyc-3", 3, FLIGHTS, PLANES)
-    roll_back(grouped.catalog, group_targets(grouped.catalog, "nyc-2"))
+    take_back(grouped, group_targets(grouped.catalog, "nyc-2"))
     assert ids(grouped) == {"flights": [1], "planes": [1], "airlines": [1]}
 
 
@@ -101,7 +116,7 @@ def test_a_first_load_has_nothing_to_go_back_to(lake):
 
 def test_a_table_that_goes_by_itself_is_as_before(grouped):
     grouped.publish([2], AIRLINES)
-    roll_back(grouped.catalog, rollback_targets(grouped.catalog, "nyc.airlines", None))
+    take_back(grouped, rollback_targets(grouped.catalog, "nyc.airlines", None))
     assert ids(grouped) == {"flights": [1, 2], "planes": [1, 2], "airlines": [1]}
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from catalog import HeadMovedError
+from tests.behaviors.quarantined import take_back
 from tests.e2e.places import Place, open_place
 from tests.unit.wap.test_group_steps import FILES, Both
 from wap.errors import GroupRefusedError
 from wap.past import Looking
 from wap.project import load_project
 from wap.reaudit import reaudit
-from wap.rolling_back import group_targets, roll_back, rollback_targets
+from wap.rolling_back import group_targets, rollback_targets
 from wap.verifying import Records, verify
 from wap.worker import open_activities
 
@@ -77,5 +78,5 @@ def test_published_overtaken_and_taken_back(both):
     assert reaudit(looking, both.steps.ledger, "both-2.orders").equal
     with pytest.raises(GroupRefusedError):
         rollback_targets(catalog, "shop.orders", None)
-    roll_back(catalog, group_targets(catalog, "both-2"))
+    take_back(both.steps, group_targets(catalog, "both-2"))
     assert both.rows() == {"names": 3, "orders": 2}

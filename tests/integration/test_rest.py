@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -242,3 +243,30 @@ def test_a_nessie_server_is_refused(tmp_path):
             open_catalog("rest", "t", {"uri": f"http://127.0.0.1:{server.port}/iceberg"})
     finally:
         server.stop()
+
+
+def test_the_endpoint_for_several_tables_makes_none(lake):
+    """What keeps a new quarantine table out of the commit that first needs it (decision 0023)."""
+    lake.publish([1])
+    table = lake.plain.load_table(FLIGHTS.identifier)
+    metadata = json.loads(table.metadata.model_dump_json(by_alias=True))
+    schema = next(s for s in metadata["schemas"] if s["schema-id"] == 0)
+    made = {
+        "identifier": {"namespace": ["nyc"], "name": "weather"},
+        "requirements": [{"type": "assert-create"}],
+        "updates": [
+            {"action": "assign-uuid", "uuid": str(uuid.uuid4())},
+            {"action": "upgrade-format-version", "format-version": 2},
+            {"action": "add-schema", "schema": schema, "last-column-id": 9},
+            {"action": "set-current-schema", "schema-id": -1},
+            {"action": "add-spec", "spec": {"spec-id": 0, "fields": []}},
+            {"action": "set-default-spec", "spec-id": -1},
+            {"action": "add-sort-order", "sort-order": {"order-id": 0, "fields": []}},
+            {"action": "set-default-sort-order", "sort-order-id": -1},
+            {"action": "set-location", "location": f"{table.location()}-weather"},
+        ],
+    }
+    url = lake.plain.url("transactions/commit")
+    answer = lake.plain._session.post(url, data=json.dumps({"table-changes": [made]}))
+    assert (answer.status_code, answer.json()["error"]["type"]) == (404, "NoSuchTableException")
+    assert WEATHER not in lake.catalog.tables()

@@ -24,11 +24,44 @@ _together = guards_of("wap/group_workflow.py", "tests/workflow/test_group.py")
 _evidence = guards_of("wap/evidence.py", _GROUPS)
 _back = guards_of("wap/rolling_back.py", "tests/behaviors/test_quarantine_rollback.py")
 
+_emptying = guards_of("wap/quarantine/emptying.py", "tests/behaviors/test_quarantine_rollback.py")
+_merged = guards_of("catalog/nessie_commits.py", "tests/behaviors/test_catalog_groups.py")
+
 GUARDS: tuple[Guard, ...] = (
     _back(
+        "the first rows that were set aside, left where they wait twice",
+        "None, undone=tuple(undone)) if undone else None",
+        "None, undone=tuple(undone)) if False else None",
+        "test_the_first_rows_that_were_set_aside_go_back_and_wait_once",
+    ),
+    _back(
+        "rows of a run that was taken back, brought back by themselves",
+        "    if emptied is not None:\n",
+        "    if False:\n",
+        "test_rows_of_runs_that_were_taken_back_do_not_come_back",
+    ),
+    _emptying(
+        "a quarantine table emptied that others have set rows aside in meanwhile",
+        "        if staging.expected != state.expected:\n",
+        "        if False:\n",
+        "test_rows_that_came_meanwhile_are_not_taken_away",
+    ),
+    _emptying(
+        "rows of another program, emptied with ours",
+        "            sealed_only=True,\n",
+        "            sealed_only=False,\n",
+        "test_what_somebody_else_wrote_there_is_not_taken_away",
+    ),
+    _merged(
+        "a table that goes back by another commit than what is published with it",
+        "        puts += [*(_published(p) for p in publications), *beside]\n",
+        "        puts += [_published(p) for p in publications]\n",
+        "test_a_table_goes_back_in_one_step_with_what_is_published[nessie]",
+    ),
+    _back(
         "rows of a run that is taken back, left where they wait",
-        "    return [*moves, *beside]\n",
-        "    return moves\n",
+        "    return [*targets, *(aside for aside in beside if aside is not None)]\n",
+        "    return [*targets]\n",
         "test_rows_of_a_run_that_was_taken_back_wait_once_when_they_come_again",
     ),
     _back(
@@ -54,6 +87,20 @@ GUARDS: tuple[Guard, ...] = (
         'checks = [c for c in node.get("checks") or () if is_row_level(contract, next(rules))]',
         'checks = [c for c in node.get("checks") or () if next(rules) is None]',
         f"{_REPLAYS}::test_a_replay_is_held_to_the_checks_of_rows_and_not_of_deliveries",
+    ),
+    _dividing(
+        "files cleared away by a late attempt at a batch that is whole again",
+        "    elif not is_divided(staging):\n",
+        "    elif False:\n",
+        "tests/behaviors/test_quarantine_follows.py::"
+        "test_a_late_attempt_at_dividing_a_batch_that_is_whole_again_changes_nothing",
+    ),
+    _dividing(
+        "a first load divided where its table cannot be new in a group",
+        "if staging.expected is None and not divider.catalog.capabilities.new_in_groups:",
+        "if False:",
+        "tests/behaviors/test_quarantine_places.py::"
+        "test_a_server_that_makes_no_table_in_a_group_is_given_the_quarantine_table_first",
     ),
     _dividing(
         "more rows than may be set aside",
@@ -131,7 +178,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _beside(
         "a new quarantine table where none can be in a group",
-        "if new and not able.new_in_groups:",
+        "if not able.new_in_groups and catalog.published(quarantine_of(table)) is None:",
         "if False:",
         "test_a_catalog_that_cannot_is_refused_before_anything_is_written[new]",
     ),

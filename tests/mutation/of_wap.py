@@ -24,6 +24,7 @@ _declared = guards_of("wap/declared.py", "tests/unit/wap/test_declared.py")
 _relations = guards_of("wap/relations.py", "tests/behaviors/test_reading.py")
 _remote = guards_of("wap/remote_files.py", "tests/unit/wap/test_remote_files.py")
 _runs = guards_of("wap/runs.py", "tests/unit/wap/test_runs.py")
+_documents = guards_of("wap/documents.py", "tests/unit/wap/test_documents.py")
 _kept = guards_of("wap/runs.py", "tests/unit/wap/test_late_attempts.py")
 _STANDING = "tests/behaviors/test_standing.py"
 _standing = guards_of("wap/standing.py", _STANDING)
@@ -480,6 +481,36 @@ GUARDS: tuple[Guard, ...] = (
         'if closed or any(int(n.removesuffix(".json")) > now.number for n in later):',
         "if closed:",
         "test_books_and_report_are_those_of_the_attempt_that_went_on[stage-staging]",
+    ),
+    _documents(
+        "a document that two attempts write at once",
+        'f".{name}.{os.getpid()}.{secrets.token_hex(4)}"',
+        'f".{name}.{os.getpid()}"',
+        "test_two_attempts_in_one_process_write_into_no_document_of_each_other",
+    ),
+    _kept(
+        "rows set aside by an attempt that another has taken the place of",
+        "            try:\n                self.refuse_late()\n",
+        "            try:\n                pass\n",
+        "test_the_rows_set_aside_are_those_of_the_attempt_that_went_on",
+    ),
+    _kept(
+        "a folder that comes back behind the end of its run with a step's facts",
+        "if current().step not in _FIRST_STEPS and not self._documents.names():",
+        "if False:",
+        "test_a_late_attempts_facts_do_not_bring_the_folder_back[stage]",
+    ),
+    _kept(
+        "a folder that comes back behind the end of its run with a union's note",
+        "        if not _planned(self._documents.names()):\n",
+        "        if False:\n",
+        "test_a_late_union_takes_nothing_of_a_run_that_has_ended",
+    ),
+    _kept(
+        "notes of a damaged folder, removed with what a late attempt made",
+        "if closed and not [name for name in names if name != self.scratch.name]:",
+        "if closed:",
+        "test_what_a_damaged_folder_tells_of_its_run_stays",
     ),
     _kept(
         "a plan in the place of the one that was gone by",

@@ -2,6 +2,7 @@
 
 from wap.cli import (
     access,
+    aside,
     decide,
     drill,
     keep,
@@ -18,6 +19,6 @@ from wap.cli import (
 from wap.cli.app import app
 
 __all__ = [
-    "access", "app", "decide", "drill", "keep", "maintain", "new", "pipelines", "proof", "replay",
-    "run", "serve", "show", "workers",
+    "access", "app", "aside", "decide", "drill", "keep", "maintain", "new", "pipelines", "proof",
+    "replay", "run", "serve", "show", "workers",
 ]  # fmt: skip

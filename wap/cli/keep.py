@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -13,6 +13,9 @@ from wap.cli.app import JsonOption, ProjectOption, app, console, messages, open_
 from wap.cli.live import print_json
 from wap.errors import ConfigError
 from wap.model import ExitCode
+
+if TYPE_CHECKING:
+    from wap.rolling_back import Target
 
 
 @app.command()
@@ -78,13 +81,15 @@ def rollback(
         roll_back,
         rollback_targets,
     )
+    from wap.worker import emptying_of  # noqa: PLC0415 - see above
 
     if (table is None) == (group is None) or (group is not None and to is not None):
         raise ConfigError(
             "name the table to move back, or give --group",
             hint="wap rollback TABLE [--to SNAPSHOT], or: wap rollback --group RUN",
         )
-    with open_ports(open_project(project)) as ports:
+    opened = open_project(project)
+    with open_ports(opened) as ports:
         catalog = ports.catalog
         targets = (
             group_targets(catalog, group)
@@ -93,22 +98,20 @@ def rollback(
         )
         for target in targets:
             messages.print(
-                f"{target.table}: main {target.expected} → {target.to} "
-                f"(published {target.published_at:%Y-%m-%d %H:%M} by {target.run_id})",
-                markup=False,
+                f"{target.table}: main {target.expected} → {_end_of(target)}", markup=False
             )
-            if target.left is not None:
-                messages.print(
-                    f"{target.left} stays as it is: its first rows came with what goes back, and "
-                    "wait a second time once they are read again; do not replay both",
-                    markup=False,
-                )
         if not yes:
             asked = "Consumers will see that snapshot at once. Go on?"
             typer.confirm(asked, abort=True, err=True)
-        snapshots = roll_back(catalog, targets)
+        snapshots = roll_back(catalog, targets, emptying_of(opened, catalog))
     for snapshot in snapshots:
         console.print(f"main of {snapshot.table} is at {snapshot.id}", markup=False)
+
+
+def _end_of(target: Target) -> str:
+    if target.published_at is None:
+        return "no row: its first ones came with what goes back"
+    return f"{target.to} (published {target.published_at:%Y-%m-%d %H:%M} by {target.run_id})"
 
 
 @app.command("rebuild-ledger")

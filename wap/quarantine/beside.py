@@ -41,13 +41,12 @@ def check_catalog(catalog: BranchCatalog, pipeline: Pipeline) -> None:
             where=where,
             hint="choose on_failure: reject or hold; `wap doctor` says what the catalog can do",
         )
-    new = [t for t in (table, quarantine_of(table)) if catalog.published(t) is None]
-    if new and not able.new_in_groups:
+    if not able.new_in_groups and catalog.published(quarantine_of(table)) is None:
         raise ConfigError(
             "this catalog cannot publish a new table in one commit with another, "
-            f"and {' and '.join(map(str, new))} would be new",
+            f"and {quarantine_of(table)} would be new",
             where=where,
-            hint="choose on_failure: reject or hold on this catalog",
+            hint=f"have it made first, once: wap quarantine {table}",
         )
 
 

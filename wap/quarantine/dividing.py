@@ -26,14 +26,15 @@ from checks.row_level import separable
 from checks.rules import Rule
 from wap import attempt
 from wap.auditing import contracts_of, named_in
+from wap.division import Division
 from wap.engines.base import AGAIN, Written
-from wap.errors import QuarantineError
+from wap.errors import QuarantineError, RunNotFoundError
 from wap.field_map import duckdb_type, literal, quoted
 from wap.keyed.columns import history_columns
 from wap.keyed.names import Names
 from wap.model import Quarantined
 from wap.quarantine import table as columns
-from wap.quarantine.beside import plan_beside
+from wap.quarantine.beside import is_divided, plan_beside
 from wap.quarantine.divider import (
     Divider,
     clear,
@@ -45,13 +46,17 @@ from wap.quarantine.divider import (
 from wap.quarantine.finding import FILE, PLACE, CannotDivideError, Found, find
 from wap.quarantine.rest import Carried, meet_rest
 from wap.relations import audit_relation, check_readable
-from wap.runs import Division
 from wap.writing import shape_of
 
 #: Why a batch is not divided although each failed check could say its rows.
 NOTHING = (
     "no row of the batch breaks a check that failed: rows that are published already do, "
     "and there is nothing to set aside"
+)
+#: Why a table's first load is not divided where new tables get their names one by one.
+FIRST_LOAD = (
+    "this catalog cannot publish a new table in one commit with another, "
+    "so a table's first load is published whole or not at all"
 )
 #: So often a batch is divided: behind each broken row an older one of its key may come to light.
 MOST = 10
@@ -65,6 +70,7 @@ def divide(divider: Divider, report: Report) -> str | None:
 
     Raises:
         QuarantineError: the rows do not add up.
+        RunNotFoundError: the attempt comes late: the batch met another main, and is whole again.
         CatalogError, EngineError, RelationError: see the ports.
     """
     staging = divider.staging()
@@ -73,11 +79,20 @@ def divide(divider: Divider, report: Report) -> str | None:
             _divided(divider, staging, report)
         except CannotDivideError as exc:
             return str(exc)
+    elif not is_divided(staging):
+        raise RunNotFoundError(
+            f"the batch of run {divider.run_id} that was audited is not there any more, and what "
+            "is in its place was not divided",
+            where=f"{staging.table} on {staging.branch}",
+            hint="an attempt that comes late; nothing was changed, the run goes on without it",
+        )
     clear(divider)
     return None
 
 
 def _divided(divider: Divider, staging: Staging, report: Report) -> None:
+    if staging.expected is None and not divider.catalog.capabilities.new_in_groups:
+        raise CannotDivideError(FIRST_LOAD)
     pinned, contracts = divider.pinned, contracts_of(divider.pinned)
     failed = separable(report, contracts)
     done, token = tuple(staging.notes.get(columns.NOTE, "").split()), new_token()

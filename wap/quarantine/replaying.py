@@ -19,6 +19,7 @@ from checks.report import Report
 from checks.row_level import separable
 from wap import attempt
 from wap.auditing import contracts_of, named_in
+from wap.division import Division, Met
 from wap.engines.base import Written
 from wap.engines.met import laid_aside
 from wap.errors import BatchRefusedError, EngineError, QuarantineError
@@ -36,7 +37,7 @@ from wap.quarantine.rest import came_of, meet_rows, met_of
 from wap.quarantine.waiting import Waiting
 from wap.relations import audit_relation, connect
 from wap.remote_files import failure_of
-from wap.runs import Books, Division, Met
+from wap.runs import Books
 from wap.types import to_arrow
 from wap.writing import rule_on, shape_of
 

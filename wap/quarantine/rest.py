@@ -10,6 +10,7 @@ from pyiceberg.manifest import DataFile
 
 from catalog.base import BranchCatalog, Change, Scan, Staging
 from wap import aside
+from wap.division import Met
 from wap.engines.base import Merged, Written
 from wap.engines.met import laid_aside, schema_aside
 from wap.errors import BatchRefusedError, QuarantineError
@@ -17,7 +18,6 @@ from wap.keyed.rule import Rule
 from wap.model import Rows
 from wap.quarantine.divider import Divider
 from wap.quarantine.finding import CannotDivideError
-from wap.runs import Met
 from wap.writing import meet, read_aside, rule_on
 
 

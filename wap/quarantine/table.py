@@ -41,6 +41,13 @@ NOTE = "wap.quarantine"
 #: Kind of the source of a replay.
 REPLAY = "replay"
 
+#: Kind of the source of a way back that leaves no row, in the facts of its evidence.
+WAY_BACK = "rollback"
+#: The same of a quarantine table that was made by itself; and the note by which its seal says so.
+MADE = "quarantine"
+#: Key of the note by which the seal of a way back names the runs that were taken back.
+EMPTIED = "emptied"
+
 _PATH = "wap/quarantine.yml"
 
 
