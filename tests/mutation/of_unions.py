@@ -8,6 +8,7 @@ _BEHAVIORS = "tests/behaviors/test_catalog_union.py"
 _KEEPER = "tests/workflow/test_keeper.py"
 
 _publish = guards_of("catalog/publish.py", _BEHAVIORS)
+_cleanup = guards_of("catalog/cleanup.py", _BEHAVIORS)
 _proof = guards_of("catalog/proof.py", _BEHAVIORS)
 _rebase = guards_of("catalog/rebase.py", _BEHAVIORS)
 _history = guards_of("catalog/history.py", _BEHAVIORS)
@@ -25,6 +26,36 @@ GUARDS: tuple[Guard, ...] = (
         "*(moves.ref_is(m.branch.name, m.head) for m in audited.members),",
         "",
         "test_a_member_that_leaves_in_the_moment_of_the_publish_wins_or_loses_whole[rest]",
+    ),
+    _publish(
+        "a member that is published again behind a rollback",
+        "*(moves.remove_ref(m.branch.name) for m in audited.members),",
+        "",
+        "test_a_member_of_a_union_that_was_rolled_back_is_not_published_by_itself[sqlite]",
+    ),
+    _nessie(
+        "a member that is published again behind a rollback, on Nessie",
+        "    _check_not_gone_back(visible, branch, place.name)\n",
+        "",
+        "test_a_member_of_a_union_that_was_rolled_back_is_not_published_by_itself[nessie]",
+    ),
+    _nessie(
+        "a union that publishes again what was rolled back, on Nessie",
+        "            _check_not_gone_back(visible, member.branch, audited.table)\n",
+        "            pass\n",
+        "test_what_was_rolled_back_is_no_member_of_another_union[nessie]",
+    ),
+    _history(
+        "a next round of a run that was published and rolled back",
+        "*(entry.snapshot_id for entry in metadata.snapshot_log)]",
+        "]",
+        "test_what_was_rolled_back_is_not_staged_again_by_the_same_run[sqlite-True]",
+    ),
+    _cleanup(
+        "a drop that forgets what main once showed",
+        "    reached |= {s.snapshot_id for s in shown(metadata)}\n",
+        "",
+        "test_what_was_rolled_back_is_read_by_whoever_is_at_it_until_it_expires[sqlite]",
     ),
     _proof(
         "a union without one of its members",
