@@ -18,6 +18,7 @@ _unions = guards_of("wap/unions.py", "tests/unit/wap/test_unions.py")
 _undoing = guards_of("wap/undoing.py", "tests/unit/wap/test_unions.py")
 _keeper = guards_of("wap/keeper.py", _KEEPER)
 _joint = guards_of("wap/joint.py", _KEEPER)
+_workflow = guards_of("wap/workflow.py", _KEEPER)
 _turns = guards_of("wap/turns.py", _KEEPER)
 
 GUARDS: tuple[Guard, ...] = (
@@ -140,6 +141,14 @@ GUARDS: tuple[Guard, ...] = (
         "if ticket.execution in self._joined:",
         "if False:",
         "test_a_run_that_is_cancelled_while_a_union_holds_it_hears_how_that_ends",
+    ),
+    _workflow(
+        "a run that says it was rejected, and main holds its batch",
+        "            return self._conclude(Ending.PUBLISHED)\n        self._raise_if_cancelled()\n"
+        "        return self._conclude(Ending.REJECTED, reason)",
+        "            pass\n        self._raise_if_cancelled()\n"
+        "        return self._conclude(Ending.REJECTED, reason)",
+        "test_who_is_rejected_alone_and_published_by_a_union_says_that_it_is_published",
     ),
     _turns(
         "a run that waits for a keeper that has forgotten it",
