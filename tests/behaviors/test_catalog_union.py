@@ -14,6 +14,7 @@ from catalog import (
 from catalog.base import Change
 from catalog.refs import MEMBERS, Taken
 from tests.behaviors.conftest import read_ids
+from tests.behaviors.test_catalog_maintenance import keep
 
 #: Where a union's publish asserts the members' branches in the commit itself.
 NATIVE = pytest.mark.kinds("sqlite", "portable", "rest")
@@ -252,3 +253,29 @@ def test_what_was_rolled_back_is_read_by_whoever_is_at_it_until_it_expires(lake)
     run.drop()
     found = lake.catalog.scan(run.table, second.id)
     assert read_ids(found.files, found.io) == [0, 1]
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_union_is_not_forgotten_while_one_of_its_members_is_at_work(crowd, back):
+    """A member is slow to hear of it; meanwhile others publish, and history is cleared up."""
+    lake, members, union = crowd
+    before = lake.catalog.published(union.table).snapshot
+    sealed = _published(union, members)
+    if back:
+        lake.catalog.rollback(union.table, before.id, expected=sealed.id)
+    lake.publish([8])
+    lake.publish([9])
+    slow = members[1]
+    shown = lake.ids()
+    lake.catalog.expire(union.table, keep(live={slow.branch.run_id}))
+    with pytest.raises((BranchNotFoundError, RebaseRefusedError)):
+        slow.rebase()
+    slow.drop()
+    with pytest.raises(BranchExistsError):
+        lake.run(slow.branch.run_id).open()
+    held = {s.id for s in lake.catalog.log(union.table) if s.holds(slow.branch.run_id)}
+    assert bool(held) is not back
+    assert lake.ids() == shown
+    # The last of them has ended.
+    assert sealed.id in {s.id for s in lake.catalog.expire(union.table, keep())}
+    assert lake.catalog.verify(union.table) == []

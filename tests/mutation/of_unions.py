@@ -18,6 +18,7 @@ _unions = guards_of("wap/unions.py", "tests/unit/wap/test_unions.py")
 _undoing = guards_of("wap/undoing.py", "tests/unit/wap/test_unions.py")
 _keeper = guards_of("wap/keeper.py", _KEEPER)
 _joint = guards_of("wap/joint.py", _KEEPER)
+_retention = guards_of("catalog/retention.py", _BEHAVIORS)
 _workflow = guards_of("wap/workflow.py", _KEEPER)
 _turns = guards_of("wap/turns.py", _KEEPER)
 
@@ -141,6 +142,12 @@ GUARDS: tuple[Guard, ...] = (
         "if ticket.execution in self._joined:",
         "if False:",
         "test_a_run_that_is_cancelled_while_a_union_holds_it_hears_how_that_ends",
+    ),
+    _retention(
+        "a union that is forgotten before its members have heard of it",
+        "runs = (snapshot.run_id, *members_in(snapshot.summary))",
+        "runs = (snapshot.run_id,)",
+        "test_a_union_is_not_forgotten_while_one_of_its_members_is_at_work[nessie-False]",
     ),
     _workflow(
         "a run that says it was rejected, and main holds its batch",

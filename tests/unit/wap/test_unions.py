@@ -11,6 +11,7 @@ import pytest
 
 from catalog.errors import BranchExistsError, BranchNotFoundError, HeadMovedError
 from catalog.refs import Branch, TableName
+from catalog.retention import Keep
 from checks.render import read_report
 from tests.unit.wap.test_guard_steps import Port, Shop, shop  # noqa: F401 - a fixture
 from tests.unit.wap.test_maintenance import Told
@@ -402,3 +403,19 @@ def test_a_keeper_whose_answer_was_lost_finds_its_union_gone_and_nobody_goes_on_
         with pytest.raises(BranchNotFoundError):
             crowd.steps.rebase(run)
     assert crowd.ids() == [1, 2, 3]
+
+
+def test_a_slow_member_finds_its_union_behind_a_clean_up_that_keeps_one_run(crowd):
+    """Else it would find its input read and its batch nowhere, and say: nothing new."""
+    crowd.published()
+    late = crowd.staged("late", 40)
+    crowd.steps.rebase(late)
+    audited = crowd.shop.audited(late)
+    crowd.steps.seal(late, audited)
+    crowd.steps.publish(late, audited)
+    *_, slow = crowd.runs
+    soon = datetime.now(UTC) + timedelta(days=1)
+    crowd.steps.catalog.expire(ORDERS, Keep(1, soon, soon, {slow.run_id}))
+    assert crowd.steps.rebase(slow).redo is not None
+    assert crowd.closed(slow).rows.published == 3
+    assert crowd.ledger.run(slow.run_id).result.ending is Ending.PUBLISHED
