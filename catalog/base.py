@@ -205,7 +205,7 @@ class BranchCatalog(ABC):
         Raises:
             SchemaConflictError: the table cannot grow into the shape.
             BranchExistsError: the name is taken by something that is not this run's, or the run
-                is published already.
+                is published already, by itself or by a union, be it rolled back since.
             UnsupportedError: the table's format version cannot be written.
         """
 
@@ -304,7 +304,8 @@ class BranchCatalog(ABC):
         """Move main of each table to its sealed head, all in one step, and remove the branch.
 
         The heads are of different tables on one branch. A union's head names the branches whose
-        batches it holds; they are left as they are.
+        batches it holds: nothing is published from them any more, also when main is rolled back.
+        Where all branches are in the table they are removed in the same commit.
 
         Refuses a head that has no seal, whose seal is not about that head, whose manifests
         differ from the audited ones, or that does not descend from main's expected head by this
@@ -316,7 +317,8 @@ class BranchCatalog(ABC):
                 branch is at a snapshot that is no seal; or a member of the union has left it.
                 Nothing has moved.
             UnsealedError: see above. Nothing has moved.
-            BranchNotFoundError: it was dropped, or what it published was rolled back.
+            BranchNotFoundError: it was dropped, or what it, or a union with its batch, published
+                was rolled back; or that happened to a member of the union.
             UnsupportedError: several heads on a catalog without atomic groups, or on several
                 branches, or two of one table.
         """
@@ -328,6 +330,7 @@ class BranchCatalog(ABC):
         Raises:
             RebaseRefusedError: the change is not an append, the schema changed beneath it, or main
                 holds the batch already, by a union.
+            BranchNotFoundError: it is gone, or what a union published of it was rolled back.
         """
 
     @abstractmethod

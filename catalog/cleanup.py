@@ -17,6 +17,7 @@ from catalog.history import (
     began_at,
     is_own,
     run_chain,
+    shown,
     summary_of,
 )
 from catalog.home import Home, NativeHome, foreign_branch
@@ -76,13 +77,18 @@ class _Count:
 def only_of(
     metadata: TableMetadata, branch: Branch, snapshots: Iterable[IcebergSnapshot]
 ) -> list[IcebergSnapshot]:
-    """Those of the snapshots that no ref but the branch can reach."""
+    """Those of the snapshots that no ref but the branch can reach, and that main never showed.
+
+    What was published and rolled back stays until it expires: a reader may be at it, and it tells
+    that the run was published.
+    """
     reached = {
         s.snapshot_id
         for ref in metadata.refs
         if ref != branch.name
         for s in ancestry(metadata, metadata.snapshot_by_name(ref))
     }
+    reached |= {s.snapshot_id for s in shown(metadata)}
     return [s for s in snapshots if s.snapshot_id not in reached]
 
 

@@ -84,6 +84,19 @@ def holds(snapshot: IcebergSnapshot, run_id: str) -> bool:
     return is_own(snapshot, run_id) or run_id in members_in(summary_of(snapshot))
 
 
+def shown(metadata: TableMetadata) -> Iterator[IcebergSnapshot]:
+    """What main shows, and what it showed before it was rolled back, as far as that is kept."""
+    by_id = {s.snapshot_id: s for s in metadata.snapshots}
+    heads = [head_id(metadata, MAIN), *(entry.snapshot_id for entry in metadata.snapshot_log)]
+    seen: set[int] = set()
+    for head in heads:
+        snapshot = by_id.get(head or -1)
+        while snapshot is not None and snapshot.snapshot_id not in seen:
+            seen.add(snapshot.snapshot_id)
+            yield snapshot
+            snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
+
+
 def is_bootstrap(snapshot: IcebergSnapshot) -> bool:
     """Whether it is the empty snapshot a table of ours begins with."""
     return (

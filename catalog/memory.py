@@ -47,6 +47,7 @@ from catalog.nodes import (
     check_not_taken,
     check_rebase,
     check_sealed,
+    check_unpublished,
     covered,
     earlier_seal,
     is_about,
@@ -221,9 +222,7 @@ class MemoryCatalog(BranchCatalog):
             if not found.own(branch):
                 raise BranchExistsError("a ref of that name is not this run's", where=where)
             return self.staging(branch, table)
-        if any(n.value.holds(branch.run_id) for n in found.ancestry(MAIN)):
-            hint = "each run is published once; start a new run"
-            raise BranchExistsError("the run is published already", where=where, hint=hint)
+        check_unpublished(found, branch, where)
         schemas.check_partitioning(found.schema, found.spec, shape.partitioning, str(table))
         last = max(s.highest_field_id for s in found.known)
         schema = schemas.grown(found.schema, found.known, last, shape.schema, str(table))
@@ -384,9 +383,7 @@ class MemoryCatalog(BranchCatalog):
         def move() -> Snapshot:
             if new:
                 self._visible[audited.table] = self._new.pop((audited.branch, audited.table))
-            table.refs[MAIN] = head.value.id
-            table.schema = head.schema
-            del table.refs[audited.branch.name]
+            table.publish(audited, head)
             return head.value
 
         return move
@@ -432,8 +429,9 @@ class MemoryCatalog(BranchCatalog):
         return Dropped(branch=removed, files=files, bytes=size)
 
     def _forget(self, table: MemoryTable, branch: Branch) -> None:
-        """Drop the run's snapshots that no ref reaches, and schemas only they had."""
+        """Drop the run's snapshots that no ref reaches or main showed, and schemas only of them."""
         reached = {n.value.id for ref in table.refs for n in table.ancestry(ref)}
+        reached |= {n.value.id for n in table.shown()}
         for node in list(table.nodes.values()):
             if node.value.run_id == branch.run_id and node.value.id not in reached:
                 del table.nodes[node.value.id]

@@ -55,13 +55,6 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
-class Unchanged:
-    """A part of a commit that changes nothing."""
-
-    key: Key
-
-
-@dataclass(frozen=True, slots=True)
 class Meta:
     """What a commit says of itself.
 
@@ -237,7 +230,7 @@ class Api:
 
     # --- what changes a branch ------------------------------------------------------------------
 
-    def commit(self, at: Ref, puts: Sequence[Put | Unchanged], meta: Meta) -> Ref:
+    def commit(self, at: Ref, puts: Sequence[Put], meta: Meta) -> Ref:
         """Change keys of a branch, unless one of them changed since the hash we saw.
 
         Raises:
@@ -355,10 +348,8 @@ def _meta(meta: Meta) -> dict[str, Any]:
     return {"message": meta.message, "properties": dict(meta.properties), **author}
 
 
-def _operation(put: Put | Unchanged) -> dict[str, Any]:
+def _operation(put: Put) -> dict[str, Any]:
     key = {"elements": list(put.key)}
-    if isinstance(put, Unchanged):
-        return {"type": "UNCHANGED", "key": key}
     if put.content is None:
         return {"type": "DELETE", "key": key}
     return {"type": "PUT", "key": key, "content": dict(put.content)}

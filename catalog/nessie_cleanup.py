@@ -8,7 +8,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
-from catalog import naming, orphans, storage, usage
+from catalog import naming, nessie_firsts, orphans, storage, usage
 from catalog.commits import delete_quietly
 from catalog.errors import CatalogError
 from catalog.halfway import fenced
@@ -28,7 +28,10 @@ def drop(home: NessieHome, branch: Branch, name: TableName) -> Dropped:
         home.sweep(branch)
         sealed = place is not None and summary_of(place.chain.head).get(naming.ROLE) == "seal"
         visible = home.visible(name)
-        if visible is not None and sealed:
+        if visible is None:
+            nessie_firsts.stop(home.api, name.identifier)
+            visible = home.visible(name)
+        elif sealed:
             # The server may have found the branch and be at a merge, of the run or of a union that
             # holds it: it has landed by now, or meets a changed key. Only what is sealed is merged.
             visible = fenced(home, branch, name)

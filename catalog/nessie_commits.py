@@ -10,8 +10,9 @@ from typing import cast
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import StagedTable
 
+from catalog import nessie_firsts
 from catalog.commits import Committer, Proposal, delete_quietly
-from catalog.nessie_api import Meta, Put, Ref, RefGoneError, Unchanged
+from catalog.nessie_api import Meta, Put, Ref, RefGoneError
 from catalog.nessie_tables import Pointed, PointerCatalog, content_of, missing_namespaces
 from catalog.refs import MAIN, Branch
 
@@ -117,12 +118,19 @@ class NessieCommitter(Committer):
                 same head of main.
         """
         branch, main = publications[0].branch, publications[0].main
-        if main.hash == self._api.nothing:
-            # Nessie merges only what has a commit in common.
-            self._api.commit(main, [Unchanged(publications[0].table.name())], _meta("begin", {}))
-            raise CommitFailedException("main had no commit yet")
+        firsts = [p.table.name() for p in publications if p.over is None]
+        lacking = nessie_firsts.missing(self._api, firsts)
+        if lacking:
+            # With it a main without any commit has one: Nessie merges only what has one in common.
+            said = ", ".join(".".join(key) for key in firsts)
+            self._api.commit(main, lacking, _meta(f"about to publish {said}", {}))
+            raise CommitFailedException("main had no mark of a new table yet")
         puts = missing_namespaces(self._api, main.name, [p.table.name() for p in publications])
-        puts += [*(_published(p) for p in publications), *beside]
+        puts += [
+            *(_published(p) for p in publications),
+            *beside,
+            *nessie_firsts.taken(firsts),
+        ]
         meta = _meta(_message(publications), _facts(publications))
         side = self._api.commit(self._api.create(_side(branch), main), puts, meta)
         try:

@@ -25,10 +25,16 @@ from catalog.nessie_commits import Publication
 from catalog.nessie_home import NessieHome
 from catalog.nessie_tables import PROPERTIES as ON_NESSIE
 from catalog.nessie_tables import Pointed
-from catalog.opening import PROPERTIES, candidate_schema, check_unpublished, first_commit
+from catalog.opening import (
+    PROPERTIES,
+    candidate_schema,
+    check_unpublished,
+    first_commit,
+    was_published,
+)
 from catalog.places import Place
 from catalog.proof import check_chain, check_main, check_members, moved, sealed_head
-from catalog.publish import check_group, published_seal
+from catalog.publish import GONE, check_group, published_seal
 from catalog.rebase import (
     SCHEMA_CHANGED,
     check_adoptable,
@@ -217,6 +223,7 @@ def _reattached(home: NessieHome, visible: Pointed, place: Place, drafts: list[D
     check_format(visible, place.name)
     check_append(chain, branch, place.name)
     check_not_taken(visible, chain, branch, place.name)
+    _check_not_gone_back(visible, branch, place.name)
     schema = _rebased_schema(visible, place)
     if not drafts:
         files = own_files(chain, place.table)
@@ -324,7 +331,7 @@ def _publication(
         raise BranchNotFoundError(
             f"there is no branch {audited.branch}",
             where=str(audited.table),
-            hint="it was dropped, or what it published was rolled back; start a new run",
+            hint=GONE,
         )
     main = head_id(visible.metadata, MAIN) if visible is not None else None
     if main != audited.expected:
@@ -341,9 +348,22 @@ def _publication(
         )
     if visible is not None:
         check_main(visible, audited)
+        for member in audited.members:
+            _check_not_gone_back(visible, member.branch, audited.table)
     check_members(audited, lambda branch: _head_on(home, branch, audited.table))
     facts = Seal.from_summary(summary_of(sealed)).to_summary()
     return Publication(table, (), (), main=at, over=visible, branch=audited.branch, facts=facts)
+
+
+def _check_not_gone_back(visible: Pointed, branch: Branch, name: TableName) -> None:
+    """A run that a union has published keeps its branch here until it ends: it is there no more.
+
+    Raises:
+        BranchNotFoundError: main holds its batch, or did.
+    """
+    if was_published(visible, branch):
+        what = f"a union has published {branch}"
+        raise BranchNotFoundError(what, where=str(name), hint=GONE)
 
 
 def _head_on(home: NessieHome, branch: Branch, name: TableName) -> int | None:

@@ -18,7 +18,12 @@ from catalog import elsewhere, naming, orphans, schemas, storage
 from catalog.base import Change, Covered, Scan
 from catalog.batches import is_kept
 from catalog.coverage import check_ground
-from catalog.errors import HeadMovedError, RebaseRefusedError, UnsealedError
+from catalog.errors import (
+    BranchExistsError,
+    HeadMovedError,
+    RebaseRefusedError,
+    UnsealedError,
+)
 from catalog.proof import check_members, check_one_change
 from catalog.refs import (
     MAIN,
@@ -98,6 +103,8 @@ class MemoryTable:
     properties: dict[str, str]
     nodes: dict[int, Node] = field(default_factory=dict)
     refs: dict[str, int] = field(default_factory=dict)
+    #: Seals that main was at.
+    heads: list[int] = field(default_factory=list)
 
     def ancestry(self, ref: str) -> Iterator[Node]:
         """The ref's snapshots, newest first."""
@@ -109,6 +116,18 @@ class MemoryTable:
         while found is not None:
             yield self.nodes[found]
             found = self.nodes[found].value.parent_id
+
+    def shown(self) -> Iterator[Node]:
+        """What main shows, and what it showed before it was rolled back, as far as that is kept."""
+        for head in (self.refs[MAIN], *(h for h in self.heads if h in self.nodes)):
+            yield from self.ancestry_of(head)
+
+    def publish(self, audited: AuditedHead, sealed: Node) -> None:
+        """Move main to a seal; the branches go that its batch could be published from again."""
+        self.refs[MAIN], self.schema = sealed.value.id, sealed.schema
+        self.heads.append(sealed.value.id)
+        for branch in (audited.branch, *(m.branch for m in audited.members)):
+            del self.refs[branch.name]
 
     def own(self, branch: Branch) -> list[Node]:
         """The run's snapshots on its branch, newest first; [] without a branch."""
@@ -202,6 +221,18 @@ def check_rebase(target: MemoryTable, branch: Branch, change: Node | None, where
     if change is not None and change.shows.replaces:
         raise RebaseRefusedError("the run replaces published files", where=where)
     check_not_taken(target, branch, change, where)
+
+
+def check_unpublished(table: MemoryTable, branch: Branch, where: str) -> None:
+    """Each run is published once, also when that was rolled back.
+
+    Raises:
+        BranchExistsError: main holds it already, or did.
+    """
+    if any(n.value.holds(branch.run_id) for n in table.shown()):
+        hint = "each run is published once; start a new run"
+        what = "the run is published already, or was and is rolled back"
+        raise BranchExistsError(what, where=where, hint=hint)
 
 
 def check_not_taken(target: MemoryTable, branch: Branch, change: Node | None, where: str) -> None:

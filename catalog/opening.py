@@ -16,7 +16,7 @@ from catalog.base import Staging, TableShape
 from catalog.commits import Decision, Done, Proposal, ensure_namespace, settle
 from catalog.drafts import Draft
 from catalog.errors import BranchExistsError, CatalogUnavailableError
-from catalog.history import ancestry, head_id, head_of, holds, is_hidden
+from catalog.history import head_id, head_of, holds, is_hidden, shown
 from catalog.home import NativeHome, check_format, foreign_branch
 from catalog.places import place_in
 from catalog.refs import MAIN, Branch, TableName
@@ -96,16 +96,21 @@ def _start(
 
 
 def check_unpublished(table: Table, branch: Branch, name: TableName) -> None:
-    """Each run is published once.
+    """Each run is published once, also when that was rolled back.
 
     Raises:
-        BranchExistsError: main's history holds it already.
+        BranchExistsError: main holds it already, or did.
     """
-    metadata = table.metadata
-    if any(holds(s, branch.run_id) for s in ancestry(metadata, head_of(metadata, MAIN))):
+    if was_published(table, branch):
         where = f"{name} on {branch}"
         hint = "each run is published once; start a new run"
-        raise BranchExistsError("the run is published already", where=where, hint=hint)
+        what = "the run is published already, or was and is rolled back"
+        raise BranchExistsError(what, where=where, hint=hint)
+
+
+def was_published(table: Table, branch: Branch) -> bool:
+    """Whether main shows, or showed once, what the run published, by itself or by a union."""
+    return any(holds(s, branch.run_id) for s in shown(table.metadata))
 
 
 def _first_commit(table: Table, branch: Branch, schema: Schema, drafts: list[Draft]) -> Proposal:

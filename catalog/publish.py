@@ -25,6 +25,9 @@ from catalog.proof import (
 )
 from catalog.refs import MAIN, AuditedHead, Back, Snapshot
 
+#: Why a run has no branch (any more).
+GONE = "it was dropped, or what it published was rolled back; start a new run"
+
 
 def publish(
     home: NativeHome, heads: Sequence[AuditedHead], back: Sequence[Back] = ()
@@ -104,7 +107,7 @@ def _proposal(home: NativeHome, audited: AuditedHead, visible: Table | None) -> 
         raise BranchNotFoundError(
             f"there is no branch {audited.branch}",
             where=str(audited.table),
-            hint="it was dropped, or what it published was rolled back; start a new run",
+            hint=GONE,
         )
     if visible is not None:
         # Another run made the table first.
@@ -155,5 +158,7 @@ def _move_main(table: Table, audited: AuditedHead, sealed: IcebergSnapshot) -> P
     updates += [
         moves.set_branch(MAIN, sealed),
         moves.remove_ref(ref),
+        # With them goes what they could be published from, whatever becomes of main.
+        *(moves.remove_ref(m.branch.name) for m in audited.members),
     ]
     return Proposal(table, requirements, tuple(updates), run_id=audited.branch.run_id)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from catalog.refs import Snapshot
+from catalog.refs import Snapshot, members_in
 
 #: Roles of a run's snapshots that its seal covers.
 _BELOW_A_SEAL = ("stage", "rebase", "open")
@@ -20,7 +20,7 @@ class Keep:
         runs: so many of the newest published runs; at least one.
         shown_since: what main showed at any time since then; a reader may still be at it.
         made_since: what a run made since then, published or not.
-        live: ids of runs that are at work; whatever they made stays.
+        live: ids of runs that are at work; whatever they made stays, or a union made of theirs.
     """
 
     runs: int
@@ -142,9 +142,18 @@ def _stays(lineage: Lineage, keep: Keep, blocks: Sequence[Block], at: int) -> bo
     return (
         at < max(keep.runs, 1)
         or _left_at(lineage, blocks, at) >= keep.shown_since
-        or any(s.run_id is not None and s.run_id in keep.live for s in blocks[at])
+        or any(_is_at_work(s, keep) for s in blocks[at])
         or any(s.id in lineage.unsealed for s in blocks[at])
     )
+
+
+def _is_at_work(snapshot: Snapshot, keep: Keep) -> bool:
+    """Whether a run is at work that made the snapshot, or whose batch a union put there.
+
+    Such a member may not have heard of it yet, and looks here for what became of its batch.
+    """
+    runs = (snapshot.run_id, *members_in(snapshot.summary))
+    return any(run is not None and run in keep.live for run in runs)
 
 
 def _left_at(lineage: Lineage, blocks: Sequence[Block], at: int) -> datetime:
@@ -156,7 +165,7 @@ def _left_at(lineage: Lineage, blocks: Sequence[Block], at: int) -> datetime:
 
 def _is_old(lineage: Lineage, keep: Keep, snapshot: Snapshot) -> bool:
     """Whether a snapshot that no ref reaches is of no use to anybody any more."""
-    if snapshot.run_id is not None and snapshot.run_id in keep.live:
+    if _is_at_work(snapshot, keep):
         return False
     left = lineage.left.get(snapshot.id)
     if left is None and snapshot.run_id is not None:

@@ -377,6 +377,9 @@ class WriteAuditPublish:
 
     async def _reject(self, reason: str) -> RunResult:
         await uninterrupted(self._undo())
+        if self._published is not None:
+            # By a union, whose audit passed: the run had stopped waiting for it.
+            return self._conclude(Ending.PUBLISHED)
         self._raise_if_cancelled()
         return self._conclude(Ending.REJECTED, reason)
 

@@ -191,9 +191,12 @@ def test_a_group_is_published_by_one_merge(uri, lake):
     assert refs(uri) == {"main", "wap/both"}
     before = lake.plain.api.ref("main")
     lake.catalog.publish([run.audited() for run in runs])
-    newest = httpx.get(f"{uri}/trees/main/history", params={"max-records": 1}).json()
-    meta = newest["logEntries"][0]["commitMeta"]
-    assert newest["logEntries"][0]["parentCommitHash"] == before.hash
+    told = httpx.get(f"{uri}/trees/main/history", params={"max-records": 2}).json()
+    newest, mark = told["logEntries"]
+    meta = newest["commitMeta"]
+    assert newest["parentCommitHash"] == mark["commitMeta"]["hash"]
+    assert mark["commitMeta"]["message"] == "about to publish nyc.weather"
+    assert mark["parentCommitHash"] == before.hash
     assert meta["authors"] == ["wap run both"]
     properties = meta.get("allProperties") or meta["properties"]
     assert "nyc.flights/wap.report" in properties

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from catalog import (
@@ -15,6 +16,7 @@ from catalog import (
 )
 from catalog.base import Change
 from catalog.nessie_api import Meta, Put, RefGoneError
+from catalog.nessie_firsts import missing
 from catalog.refs import MEMBERS, Taken
 from tests.behaviors.conftest import FLIGHTS, Lake
 from tests.behaviors.test_catalog_maintenance import keep, replaced
@@ -77,6 +79,66 @@ def test_a_run_that_is_dropped_while_the_server_is_at_its_merge_is_not_published
     assert lake.catalog.verify(FLIGHTS) == []
     assert refs(uri) == {"main"}
     assert not [f for f in lake.files() if f"/{run.branch.run_id}/" in f]
+
+
+class AtTheFirst(AtTheMerge):
+    """What befalls the merge of a table that main has not, in which request it ever comes."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/history/merge"):
+            self.lose = self.changes
+        return super().handle_request(request)
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_first_load_that_is_dropped_while_the_server_is_at_its_merge_is_not_published(
+    uri, lake, tmp_path, empty, again
+):
+    """Main has no such table that the drop could change; be it that another run makes it next."""
+    if not empty:
+        lake.publish([1], WEATHER)
+    run = lake.run()
+    run.open()
+    run.stage([2])
+    run.seal()
+    other = lake.run()
+    other.open()
+    other.stage([3])
+
+    def drop() -> None:
+        run.drop()
+        if again:
+            other.finish()
+
+    wire = AtTheFirst(what=drop)
+    late = make_lake(tmp_path, uri, wire)
+    with pytest.raises((BranchNotFoundError, HeadMovedError)):
+        late.catalog.publish([run.audited()])
+    late.close()
+    assert len(bodies(wire)) == 1, "it was at the merge"
+    assert lake.ids() == ([3] if again else None)
+    other.drop()
+    assert refs(uri) == {"main"}
+    assert not [f for f in lake.files() if f"/{run.branch.run_id}/" in f]
+    assert lake.plain.api.entries("main", "UDF") == []
+
+
+def test_a_first_load_leaves_no_mark_on_main(lake):
+    """Nor does one that was killed behind making it, once it is dropped."""
+    run = lake.run()
+    run.open()
+    run.stage([1])
+    run.seal()
+    api = lake.plain.api
+    api.commit(api.ref("main"), missing(api, [FLIGHTS.identifier]), Meta("by hand"))
+    assert len(api.entries("main", "UDF")) == 1
+    assert lake.catalog.tables() == []
+    run.drop()
+    assert api.entries("main", "UDF") == []
+    lake.publish([2])
+    assert api.entries("main", "UDF") == []
+    assert lake.ids() == [2]
 
 
 def test_a_member_that_leaves_while_the_server_is_at_the_unions_merge_is_not_published(

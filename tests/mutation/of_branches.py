@@ -146,7 +146,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _opening(
         "a run that is published already",
-        "if any(holds(s, branch.run_id) for s in ancestry(metadata, head_of(metadata, MAIN))):",
+        "if was_published(table, branch):",
         "if False:",
         f"{_IDEMPOTENCE}::test_open_of_a_published_run_is_refused[sqlite]",
     ),

@@ -107,7 +107,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _retention(
         "what a live run published",
-        "        or any(s.run_id is not None and s.run_id in keep.live for s in blocks[at])\n",
+        "        or any(_is_at_work(s, keep) for s in blocks[at])\n",
         "",
         "test_what_a_live_run_made_stays[sqlite]",
     ),

@@ -97,9 +97,25 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _cleanup(
         "a merge that the server is at while its run is dropped",
-        "if visible is not None and sealed:",
-        "if False:",
+        "        elif sealed:\n",
+        "        elif False:\n",
         f"{_FENCES}::test_a_run_that_is_dropped_while_the_server_is_at_its_merge_is_not_published",
+    ),
+    _cleanup(
+        "a merge that makes a table while its run is dropped",
+        "            nessie_firsts.stop(home.api, name.identifier)\n",
+        "",
+        f"{_FENCES}::"
+        "test_a_first_load_that_is_dropped_while_the_server_is_at_its_merge_is_not_published"
+        "[False-False]",
+    ),
+    _commits(
+        "a first publish whose merge nothing can stop",
+        "*nessie_firsts.taken(firsts)]",
+        "]",
+        f"{_FENCES}::"
+        "test_a_first_load_that_is_dropped_while_the_server_is_at_its_merge_is_not_published"
+        "[False-False]",
     ),
     _cleanup(
         "files of the next round, for a late attempt at dropping this one",

@@ -8,6 +8,7 @@ _BEHAVIORS = "tests/behaviors/test_catalog_union.py"
 _KEEPER = "tests/workflow/test_keeper.py"
 
 _publish = guards_of("catalog/publish.py", _BEHAVIORS)
+_cleanup = guards_of("catalog/cleanup.py", _BEHAVIORS)
 _proof = guards_of("catalog/proof.py", _BEHAVIORS)
 _rebase = guards_of("catalog/rebase.py", _BEHAVIORS)
 _history = guards_of("catalog/history.py", _BEHAVIORS)
@@ -17,6 +18,8 @@ _unions = guards_of("wap/unions.py", "tests/unit/wap/test_unions.py")
 _undoing = guards_of("wap/undoing.py", "tests/unit/wap/test_unions.py")
 _keeper = guards_of("wap/keeper.py", _KEEPER)
 _joint = guards_of("wap/joint.py", _KEEPER)
+_retention = guards_of("catalog/retention.py", _BEHAVIORS)
+_workflow = guards_of("wap/workflow.py", _KEEPER)
 _turns = guards_of("wap/turns.py", _KEEPER)
 
 GUARDS: tuple[Guard, ...] = (
@@ -25,6 +28,36 @@ GUARDS: tuple[Guard, ...] = (
         "*(moves.ref_is(m.branch.name, m.head) for m in audited.members),",
         "",
         "test_a_member_that_leaves_in_the_moment_of_the_publish_wins_or_loses_whole[rest]",
+    ),
+    _publish(
+        "a member that is published again behind a rollback",
+        "*(moves.remove_ref(m.branch.name) for m in audited.members),",
+        "",
+        "test_a_member_of_a_union_that_was_rolled_back_is_not_published_by_itself[sqlite]",
+    ),
+    _nessie(
+        "a member that is published again behind a rollback, on Nessie",
+        "    _check_not_gone_back(visible, branch, place.name)\n",
+        "",
+        "test_a_member_of_a_union_that_was_rolled_back_is_not_published_by_itself[nessie]",
+    ),
+    _nessie(
+        "a union that publishes again what was rolled back, on Nessie",
+        "            _check_not_gone_back(visible, member.branch, audited.table)\n",
+        "            pass\n",
+        "test_what_was_rolled_back_is_no_member_of_another_union[nessie]",
+    ),
+    _history(
+        "a next round of a run that was published and rolled back",
+        "*(entry.snapshot_id for entry in metadata.snapshot_log)]",
+        "]",
+        "test_what_was_rolled_back_is_not_staged_again_by_the_same_run[sqlite-True]",
+    ),
+    _cleanup(
+        "a drop that forgets what main once showed",
+        "    reached |= {s.snapshot_id for s in shown(metadata)}\n",
+        "",
+        "test_what_was_rolled_back_is_read_by_whoever_is_at_it_until_it_expires[sqlite]",
     ),
     _proof(
         "a union without one of its members",
@@ -109,6 +142,20 @@ GUARDS: tuple[Guard, ...] = (
         "if ticket.execution in self._joined:",
         "if False:",
         "test_a_run_that_is_cancelled_while_a_union_holds_it_hears_how_that_ends",
+    ),
+    _retention(
+        "a union that is forgotten before its members have heard of it",
+        "runs = (snapshot.run_id, *members_in(snapshot.summary))",
+        "runs = (snapshot.run_id,)",
+        "test_a_union_is_not_forgotten_while_one_of_its_members_is_at_work[nessie-False]",
+    ),
+    _workflow(
+        "a run that says it was rejected, and main holds its batch",
+        "            return self._conclude(Ending.PUBLISHED)\n        self._raise_if_cancelled()\n"
+        "        return self._conclude(Ending.REJECTED, reason)",
+        "            pass\n        self._raise_if_cancelled()\n"
+        "        return self._conclude(Ending.REJECTED, reason)",
+        "test_who_is_rejected_alone_and_published_by_a_union_says_that_it_is_published",
     ),
     _turns(
         "a run that waits for a keeper that has forgotten it",

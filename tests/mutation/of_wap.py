@@ -64,9 +64,7 @@ _PUBLISHED_ONCE_MORE = """\
 """
 _REGISTER = 'self._saga.undo_with("drop_branch", self._drop_branch)'
 _OPEN = "opened: Opened = await self._step(Steps.open_branch)"
-_REJECTED = (
-    "        self._raise_if_cancelled()\n        return self._conclude(Ending.REJECTED, reason)"
-)
+_REJECTED = "        if self._published is not None:\n            # By a union"
 _LAST = "so this answer is the last."
 
 GUARDS: tuple[Guard, ...] = (

@@ -312,6 +312,21 @@ def test_a_run_that_is_cancelled_while_a_union_holds_it_hears_how_that_ends(play
     proved(world, endings, batches)
 
 
+def test_who_is_rejected_alone_and_published_by_a_union_says_that_it_is_published(play):
+    """It had stopped waiting for the union, whose audit was of another main, or another hour."""
+    world = Crowd()
+
+    def publish(run):
+        with world.lock:
+            if run.run_id not in world.published_by:
+                world.published_by[run.run_id] = "union-0"
+                world.somebody_publishes("bad")
+
+    world.during["audit"] = publish
+    endings = play(world, all_at_once("bad"))
+    proved(world, endings, ["bad"])
+
+
 def test_without_a_keeper_the_catalog_has_the_last_word(play):
     world, batches = Crowd(), [f"a{i}" for i in range(4)]
     scene = gathered(world, *batches)

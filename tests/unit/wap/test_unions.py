@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from catalog.errors import BranchNotFoundError, HeadMovedError
+from catalog.errors import BranchExistsError, BranchNotFoundError, HeadMovedError
 from catalog.refs import Branch, TableName
+from catalog.retention import Keep
 from checks.render import read_report
 from tests.unit.wap.test_guard_steps import Port, Shop, shop  # noqa: F401 - a fixture
 from tests.unit.wap.test_maintenance import Told
@@ -323,3 +324,98 @@ def test_a_union_that_nobody_ended_goes_with_its_members(crowd):
     assert crowd.steps.catalog.branches() == []
     assert crowd.steps.home.runs() == []
     assert len(crowd.shop.data_files()) == 1
+
+
+# --- when main goes back behind the union, and nobody has heard of it yet ------------------------
+
+
+def _publishes_and_goes_back(crowd: Crowd, audited: Audited) -> None:
+    """The union reaches main, and a person takes main back at once."""
+    catalog = crowd.steps.catalog
+    before = catalog.published(ORDERS).snapshot
+    after = crowd.steps.publish(crowd.union, audited).after
+    catalog.rollback(ORDERS, before.id, expected=after)
+
+
+def _united(crowd: Crowd) -> Audited:
+    crowd.unite()
+    audited = crowd.audited()
+    crowd.steps.seal(crowd.union, audited)
+    return audited
+
+
+def _stays_away(crowd: Crowd, run: RunRef) -> None:
+    """The run's undo is done; whatever it tries from now on, its batch is not published again."""
+    again = run.model_copy(update={"round": 1})
+    assert not crowd.steps.resolve(again).nothing_new, "its input counts as new"
+    with pytest.raises(BranchExistsError):
+        crowd.steps.open_branch(again)
+    assert crowd.steps.drop_branch(again).published is None
+    assert crowd.ids() == [1, 2, 3]
+
+
+def test_a_member_that_hears_late_neither_comes_back_nor_says_that_it_is_published(crowd):
+    _publishes_and_goes_back(crowd, _united(crowd))
+    for run in crowd.runs:
+        with pytest.raises(BranchNotFoundError):
+            crowd.steps.rebase(run)
+        assert crowd.steps.drop_branch(run).published is None
+        _stays_away(crowd, run)
+    assert crowd.steps.catalog.branches() == []
+
+
+def test_a_member_that_met_its_batch_on_main_is_not_planned_anew_when_main_went_back(crowd):
+    audited = _united(crowd)
+    before = crowd.steps.catalog.published(ORDERS).snapshot
+    after = crowd.steps.publish(crowd.union, audited).after
+    assert all(crowd.steps.rebase(run).redo is not None for run in crowd.runs)
+    crowd.steps.catalog.rollback(ORDERS, before.id, expected=after)
+    for run in crowd.runs:
+        assert crowd.steps.drop_branch(run).published is None
+        _stays_away(crowd, run)
+
+
+def test_a_union_that_comes_and_goes_during_the_undo_of_a_member_is_seen_by_the_next_round(crowd):
+    audited = _united(crowd)
+    leaves, *_ = crowd.runs
+    real, moved = crowd.steps.catalog, []
+
+    def just_before(*arguments: Any) -> Any:
+        if not moved:
+            moved.append(True)
+            _publishes_and_goes_back(crowd, audited)
+        return real.drop(*arguments)
+
+    late = replace(crowd.steps, catalog=Port(real, "drop", just_before))
+    assert late.drop_branch(leaves).published is None
+    assert moved
+    _stays_away(crowd, leaves)
+
+
+def test_a_keeper_whose_answer_was_lost_finds_its_union_gone_and_nobody_goes_on_alone(crowd):
+    audited = _united(crowd)
+    _publishes_and_goes_back(crowd, audited)
+    with pytest.raises(BranchNotFoundError):
+        crowd.steps.publish(crowd.union, audited)
+    assert crowd.steps.dissolve(crowd.union).published is None
+    assert crowd.unite(*crowd.runs) == ()
+    for run in crowd.runs:
+        with pytest.raises(BranchNotFoundError):
+            crowd.steps.rebase(run)
+    assert crowd.ids() == [1, 2, 3]
+
+
+def test_a_slow_member_finds_its_union_behind_a_clean_up_that_keeps_one_run(crowd):
+    """Else it would find its input read and its batch nowhere, and say: nothing new."""
+    crowd.published()
+    late = crowd.staged("late", 40)
+    crowd.steps.rebase(late)
+    audited = crowd.shop.audited(late)
+    crowd.steps.seal(late, audited)
+    crowd.steps.publish(late, audited)
+    *_, slow = crowd.runs
+    soon = datetime.now(UTC) + timedelta(days=1)
+    crowd.steps.catalog.expire(ORDERS, Keep(1, soon, soon, {slow.run_id}))
+    assert crowd.steps.rebase(slow).redo is not None
+    assert crowd.closed(slow).rows.published == 3
+    assert crowd.ledger.run(slow.run_id).result.ending is Ending.PUBLISHED
