@@ -20,7 +20,8 @@ _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B)", re.IGNORE
 _POWERS = "KMGT"
 #: Below this nothing runs; such a size is a slip (400 for 400MB).
 _LEAST = 64_000_000
-_ADDRESS = r"^[^\s/]+:\d+$"
+_ADDRESS = r"^[^\s/@]+:\d+$"
+_SERVER = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]+")
 #: AES-256.
 _KEY_BYTES = 32
@@ -57,6 +58,14 @@ def _checked_size(value: str) -> str:
 def _checked_url(value: str) -> str:
     if "://" not in value:
         msg = "a database URL is expected, such as sqlite:///.wap/ledger.db"
+        raise ValueError(msg)
+    return value
+
+
+def _checked_server(value: str) -> str:
+    # It is told in warnings, reports and the ledger, so it may hold nothing that must not be shown.
+    if not _SERVER.fullmatch(value):
+        msg = "http://host:port is expected, without user and query; the token goes into `token`"
         raise ValueError(msg)
     return value
 
@@ -99,6 +108,7 @@ Size = Annotated[str, AfterValidator(_checked_size)]
 #: May hold a password: never shown in a repr, and never quoted in a message.
 DatabaseUrl = Annotated[str, AfterValidator(_checked_url), Field(repr=False)]
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=100)]
+ServerUrl = Annotated[str, AfterValidator(_checked_server)]
 RunsLocation = Annotated[str, AfterValidator(_checked_runs)]
 #: Keys by their id, the one that encrypts first.
 Keys = Annotated[tuple[tuple[str, SecretStr], ...], BeforeValidator(_as_keys)]
@@ -171,8 +181,8 @@ class LineageSection(Section):
     """`file` writes what `datahub ingest` reads; `datahub` sends it to a server as well."""
     folder: str = "lineage"
     """Where the files lie, in the project."""
-    url: str | None = Field(default=None, repr=False)
-    """DataHub's address, for kind `datahub`."""
+    url: ServerUrl | None = None
+    """DataHub's address, for kind `datahub`; it is shown, so it may hold no credentials."""
     token: SecretStr | None = None
     """DataHub's access token; better given as WAP_LINEAGE__TOKEN than written in a file."""
     env: str = Field(default="PROD", pattern=r"^[A-Z_]+$")
