@@ -350,6 +350,11 @@ def test_two_files_of_one_name_and_odd_names(folder: Path) -> None:
     twin.rename(twin.with_name("a b.yml"))
     with pytest.raises(ConfigError, match="'a b' cannot name a pipeline"):
         load(folder).pipelines()
+    twin.with_name("a b.yml").rename(twin.with_name(f"{'a' * 150}.yml"))
+    assert "a" * 150 in load(folder).pipelines()
+    twin.with_name(f"{'a' * 150}.yml").rename(twin.with_name(f"{'a' * 151}.yml"))
+    with pytest.raises(ConfigError, match="cannot name a pipeline"):
+        load(folder).pipelines()
 
 
 def test_an_empty_project_says_how_to_begin(tmp_path: Path) -> None:
