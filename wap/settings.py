@@ -22,6 +22,7 @@ _POWERS = "KMGT"
 _LEAST = 64_000_000
 _ADDRESS = r"^[^\s/@]+:\d+$"
 _SERVER = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
+_CONNECT = re.compile(r"sc://([^\s/@:;\[\]]+|\[[0-9a-fA-F:.]+\])(:\d+)?(/(;[^\s;=]+=[^\s;=]+)*)?")
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]+")
 #: AES-256.
 _KEY_BYTES = 32
@@ -70,6 +71,13 @@ def _checked_server(value: str) -> str:
     return value
 
 
+def _checked_connect(value: str) -> str:
+    if not _CONNECT.fullmatch(value):  # pyspark would quote the part of it that it dislikes
+        msg = "sc://host:port is expected, or sc://host:port/;key=value;key=value, with = as %3D"
+        raise ValueError(msg)
+    return value
+
+
 def _as_keys(value: object) -> object:
     """The keys of ``id=base64,…``; what is wrong with them is said without quoting them."""
     if not isinstance(value, str):
@@ -109,6 +117,8 @@ Size = Annotated[str, AfterValidator(_checked_size)]
 DatabaseUrl = Annotated[str, AfterValidator(_checked_url), Field(repr=False)]
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=100)]
 ServerUrl = Annotated[str, AfterValidator(_checked_server)]
+#: May hold a token.
+ConnectUrl = Annotated[str, AfterValidator(_checked_connect)]
 RunsLocation = Annotated[str, AfterValidator(_checked_runs)]
 #: Keys by their id, the one that encrypts first.
 Keys = Annotated[tuple[tuple[str, SecretStr], ...], BeforeValidator(_as_keys)]
@@ -265,7 +275,7 @@ class SparkSection(Section):
 
     master: str = Field(default="local[*]", pattern=r"^(local(\[(\*|[1-9]\d*)\])?|spark://\S+)$")
     """Where our own driver runs its tasks: `local[*]`, or a standalone master `spark://host:7077`."""
-    remote: str | None = Field(default=None, repr=False, pattern=r"^sc://\S+$")
+    remote: ConnectUrl | None = Field(default=None, repr=False)
     """A Spark Connect server, `sc://host:15002`, in place of a driver of our own."""
     memory: Bytes = 1_000_000_000
     """Heap of the driver, and of each executor: `4GB`."""

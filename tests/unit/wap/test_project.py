@@ -111,6 +111,9 @@ BAD_FILES = [
     ("[catalog]\nuri = 'sqlite:///../x.db'\n", "leads out of the project", "wap.toml:2", ""),
     ("[ledger]\nurl = 'sqlite:///../x.db'\n", "leads out of the project", "wap.toml:2", ""),
     ("[ledger]\nurl = 'hunter2'\n", "a database URL is expected", "wap.toml:2", ""),
+    ("[spark]\nremote = 'sc://h:1/;token=hunter2=='\n", "with = as %3D", "wap.toml:2", ""),
+    ("[spark]\nremote = 'sc://h:1/;hunter2'\n", "sc://host:port is", "wap.toml:2", ""),
+    ("[spark]\nremote = 'sc://me:hunter2@h:1'\n", "sc://host:port is", "wap.toml:2", ""),
     ("[lineage]\nurl = 'http://me:hunter2@h'\n", "without user", "wap.toml:2", ""),
     ("[lineage]\nurl = 'http://h?token=hunter2'\n", "without user", "wap.toml:2", ""),
     ("[lineage]\nurl = 'http://me:[hunter2@h'\n", "without user", "wap.toml:2", ""),
@@ -268,6 +271,13 @@ SECRETS = {
     "WAP_LINEAGE__TOKEN": "hunter2",
     "WAP_TEMPORAL__API_KEY": "hunter2",
 }
+
+
+@pytest.mark.parametrize(
+    "url", ["sc://h", "sc://h:15002", "sc://[::1]:15002/", "sc://h:1/;token=a%3D;use_ssl=true"]
+)
+def test_a_connect_server_is_taken_as_pyspark_takes_it(folder: Path, url: str) -> None:
+    assert load(folder, env={"WAP_SPARK__REMOTE": url}).spark.remote == url
 
 
 def test_secrets_are_never_shown(folder: Path) -> None:
