@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping
 
 from catalog.refs import Branch, TableName
 
+#: Of a namespace's and a table's folder, in characters: file systems take 255 bytes.
+_FOLDER = 200
+
 #: Namespace of the tables that are staged and not published yet; never listed to a reader.
 STAGING_NAMESPACE = "wap_staging"
 
@@ -48,9 +51,9 @@ def hidden_identifier(branch: Branch, table: TableName) -> tuple[str, str]:
 
 def new_location(warehouse: str, branch: Branch, table: TableName) -> str:
     """Root of a new table's files: no other run's, and known without asking the catalog."""
-    parts = [re.sub(r"[^A-Za-z0-9_-]", "_", part) for part in table.identifier]
-    name = f"{parts.pop()}-{_digest(branch, table)[:8]}"
-    return "/".join([warehouse.rstrip("/"), ".".join(parts), name])
+    *spaces, last = (re.sub(r"[^A-Za-z0-9_-]", "_", part) for part in table.identifier)
+    name = f"{last[:_FOLDER]}-{_digest(branch, table)[:8]}"
+    return "/".join([warehouse.rstrip("/"), ".".join(spaces)[:_FOLDER], name])
 
 
 def run_folder(run_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
 from catalog.errors import CatalogConfigError
+
+_ENCODED = "in user and password write @ as %40, : as %3A, / as %2F"
 
 
 def needed(properties: Mapping[str, str], key: str) -> str:
@@ -33,9 +36,14 @@ def database_url(text: str, hint: str) -> URL:
         CatalogConfigError: it is none; the message does not quote it, it may hold a password.
     """
     try:
-        return make_url(text)
-    except (ArgumentError, ValueError) as exc:
-        raise CatalogConfigError("the catalog's uri is not a database URL", hint=hint) from exc
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        # Not `from exc`: what it takes for the port, and quotes, may be a piece of the password.
+        raise CatalogConfigError("the catalog's uri is not a database URL", hint=hint) from None
+    if "@" in (url.host or ""):
+        # What follows the first @ is taken for the host, and hosts are shown.
+        raise CatalogConfigError("the catalog's uri holds more than one @", hint=_ENCODED)
+    return url
 
 
 def warehouse_location(location: str) -> str:
@@ -49,7 +57,7 @@ def warehouse_location(location: str) -> str:
     if any(c in location for c in "#?"):
         raise CatalogConfigError(
             "the warehouse's URL holds # or ?, after which pyiceberg reads no further",
-            where=location,
+            where=re.split("[#?]", location, maxsplit=1)[0],  # a token may stand behind it
             hint="give a local warehouse as a plain path",
         )
     return location.rstrip("/")

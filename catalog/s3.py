@@ -95,6 +95,10 @@ class Access:
                 hint="set both, or neither: then boto3's own chain is asked",
             )
         endpoint = properties.get("s3.endpoint") or None
+        if "@" in (endpoint or ""):
+            raise CatalogConfigError(
+                "credentials do not belong in s3.endpoint, which clients quote", hint=_CREDENTIALS
+            )
         return cls(
             endpoint=endpoint,
             region=_first(properties, "s3.region", "client.region"),

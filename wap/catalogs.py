@@ -10,8 +10,15 @@ from urllib.parse import urlsplit
 
 from wap.errors import ConfigError
 from wap.located import Loc
-from wap.paths import resolved_location, resolved_sqlite
+from wap.paths import is_url, resolved_location, resolved_sqlite
 from wap.settings import CatalogSection
+
+#: URLs that begin with the name of a container: abfss://container@account.….
+_CONTAINERS = frozenset({"abfs", "abfss", "wasb", "wasbs"})
+#: What pyiceberg's FileIO over Arrow knows.
+_STORES = _CONTAINERS | {"file", "gcs", "gs", "hdfs", "oss", "s3", "s3a", "s3n", "viewfs"}
+#: pyiceberg's property for another FileIO.
+_FILE_IO = "py-io-impl"
 
 _URI, _WAREHOUSE = ("catalog", "uri"), ("catalog", "warehouse")
 
@@ -32,6 +39,15 @@ class _Rule:
     example: str
     warehouse: str = "folder"
     password: bool = False
+
+    def fits(self, uri: str) -> bool:
+        """Whether it looks like one, and clients can take it to pieces."""
+        if self.uri is None or not re.fullmatch(self.uri, uri):
+            return False
+        try:  # a bracket that is left open; databases' clients do not mind one in a password
+            return self.password or urlsplit(uri) is not None
+        except ValueError:
+            return False
 
 
 _RULES = {
@@ -81,7 +97,7 @@ def _uri(section: CatalogSection, rule: _Rule, root: Path, where: Callable[[Loc]
             where=where(("catalog", "kind")),
             hint=f'uri = "{rule.example}" in [catalog], or WAP_CATALOG__URI',
         )
-    if not re.fullmatch(rule.uri, section.uri):
+    if not rule.fits(section.uri):
         raise ConfigError(
             f"this is no uri for a catalog of kind {kind!r}",
             where=where(_URI),
@@ -100,7 +116,7 @@ def _uri(section: CatalogSection, rule: _Rule, root: Path, where: Callable[[Loc]
 
 def _hint(uri: str, rule: _Rule) -> str:
     for kind, other in _RULES.items():
-        if other is not rule and other.uri is not None and re.fullmatch(other.uri, uri):
+        if other is not rule and other.fits(uri):
             return f'did you mean kind = "{kind}"?'
     return f"write it as {rule.example}"
 
@@ -117,4 +133,28 @@ def _warehouse(
             where=where(("catalog", "kind")),
             hint='warehouse = "s3://bucket/path" in [catalog]',
         )
+    if is_url(section.warehouse):
+        _check_store(section, where(_WAREHOUSE))
     return resolved_location(section.warehouse, root, where=where(_WAREHOUSE))
+
+
+def _check_store(section: CatalogSection, where: str) -> None:
+    """Refuse a URL that no table can be written to, before a run has anything to undo.
+
+    Raises:
+        ConfigError: its message does not quote the URL.
+    """
+    scheme, _, rest = section.warehouse.partition("://")
+    user, at, _ = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")
+    if at and (":" in user or scheme not in _CONTAINERS):
+        raise ConfigError(
+            "the warehouse's URL holds a name or password, which every table would repeat",
+            where=where,
+            hint="give credentials where the store's own client looks for them: docs/server.md",
+        )
+    if scheme not in _STORES and _FILE_IO not in section.properties:
+        raise ConfigError(
+            f"no table can lie in {scheme}://",
+            where=where,
+            hint=f"{', '.join(sorted(_STORES))}; or name a FileIO: properties.{_FILE_IO}",
+        )

@@ -127,6 +127,7 @@ def hold_run(
     story = _story(run, pinned, folder, facts, waivers)
     page = write_report(project.reports / run.run_id, folder.report(), story)
     home.keep_report(page.parent)
+    home.keep_held(facts)  # a ledger that is lost could else never tell how to decide it
     ledger.hold(facts)
     return result
 

@@ -21,9 +21,6 @@ from wap.versions import ContractText, Draft, Version, make_draft
 #: First part of every contract's ``dataset``.
 SOURCE = "wap"
 
-#: In characters; the ledger has no room for more.
-MAX_TABLE = 1_000
-
 #: Parts of keys under ``source`` whose values nobody should see.
 _SECRET_WORDS = (
     "password", "passwd", "secret", "token", "api_key", "access_key", "credential", "authorization",
@@ -101,11 +98,6 @@ def prove(draft: Draft, shown: str) -> Proved:
     """
     try:
         pipeline, document = parse_pipeline(draft.pipeline, draft.name, shown)
-        if len(pipeline.table) > MAX_TABLE:
-            raise ConfigError(
-                f"the table's name is longer than {MAX_TABLE} characters",
-                where=document.where(("table",)),
-            )
         _refuse_secrets(document)
         _same_contracts(pipeline, draft, document)
         rules = tuple(rule for c in draft.contracts for rule in _rules(c, pipeline, shown))

@@ -6,16 +6,20 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
 from pyiceberg.io import FileIO, load_file_io
 
 from catalog.file_io import prepared
-from wap.documents import LocalDocuments, StoredDocuments
-from wap.model import Ending
+from wap.documents import Documents, LocalDocuments, StoredDocuments
+from wap.errors import LedgerError
+from wap.model import Ending, RunFacts
 from wap.project import Project
 from wap.runs import RunFolder
 
 #: Steps that end with the run's folder removed: nothing is noted in it behind them.
 LAST_STEPS = ("close", "dissolve")
+#: In a run's folder: what it waits for, as the ledger was told.
+_HELD = "held.json"
 #: A report's files, the one by which it is known last.
 _FACES = ("report.md", "junit.xml", "report.html", "report.json")
 
@@ -53,6 +57,24 @@ class RunHome:
             return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
         return sorted({name.partition("/")[0] for name in self._below("runs").names()})
 
+    def keep_held(self, facts: RunFacts) -> None:
+        """Note what a run that is held waits for, where it stays until the run is closed.
+
+        Raises:
+            StoreUnavailableError: the location does not answer.
+        """
+        self._documents(facts.result.run_id).write(_HELD, facts.model_dump_json().encode())
+
+    def held(self) -> list[RunFacts]:
+        """What runs that are not closed yet waited for when they were held last.
+
+        Raises:
+            LedgerError: a note is damaged.
+            StoreUnavailableError: the location does not answer.
+        """
+        noted = [(run_id, self._documents(run_id)) for run_id in self.runs()]
+        return [_noted(documents, run_id) for run_id, documents in noted if documents.has(_HELD)]
+
     def keep_report(self, folder: Path) -> None:
         """Put a report beside the others, whoever wrote it.
 
@@ -85,11 +107,27 @@ class RunHome:
         found = self._below("reports").names()
         return [n.removesuffix("/report.json") for n in found if n.endswith("/report.json")]
 
+    def _documents(self, run_id: str) -> Documents:
+        if self.io is None:
+            return LocalDocuments(self.state / "runs" / run_id)
+        return self._below(f"runs/{run_id}")
+
     def _below(self, path: str) -> StoredDocuments:
         if self.io is None:
             msg = "this home is a folder"
             raise ValueError(msg)
         return StoredDocuments(self.io, f"{self.location}/{path}")
+
+
+def _noted(documents: Documents, run_id: str) -> RunFacts:
+    try:
+        return RunFacts.model_validate_json(documents.read(_HELD))
+    except ValidationError as exc:
+        raise LedgerError(
+            "the note of what a run is held for cannot be read",
+            where=f"{documents.where}/{_HELD}",
+            hint=f"remove that file: {run_id} then ends when its time is up",
+        ) from exc
 
 
 def _is_last(report: LocalDocuments) -> bool:

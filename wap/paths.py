@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from wap.errors import ConfigError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PARTS = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]+)(?P<path>[^?#]*)", re.DOTALL
+)
 _SQLITE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?):///(?P<path>[^?]*)(?P<query>\?.*)?")
 
 
@@ -68,9 +70,8 @@ def resolved_sqlite(url: str, root: Path, *, where: str) -> str:
 
 def without_password(url: str) -> str:
     """A URL for people: without password and without query, where keys may stand."""
-    parts = urlsplit(url)
-    if not parts.netloc:  # urlunsplit would swallow slashes of sqlite:////path
+    parts = _PARTS.match(url)  # not urlsplit: it raises at a bracket in a password, and quotes it
+    if parts is None:  # sqlite:////path, or a path
         return url.partition("?")[0]
-    user, at, host = parts.netloc.rpartition("@")
-    shown = f"{user.partition(':')[0]}{at}{host}"
-    return urlunsplit((parts.scheme, shown, parts.path, "", ""))
+    user, at, host = parts["authority"].rpartition("@")
+    return f"{parts['scheme'].lower()}://{user.partition(':')[0]}{at}{host}{parts['path']}"

@@ -20,6 +20,10 @@ from wap.source_sections import FilesSource, JdbcSource, KafkaSource, Section
 
 #: How the name of the table ends that holds the rows which a table's checks refused.
 QUARANTINE = "__quarantine"
+#: Of a table's name; folders, the ledger and Temporal's search attributes have room for it.
+MAX_TABLE = 255
+#: How contracts call what a run adds to a table, and what consumers see of it.
+PARTS = ("__batch", "__published")
 
 _TRANSFORM = re.compile(
     r"(?P<name>identity|year|month|day|hour|bucket|truncate)"
@@ -223,6 +227,8 @@ class Pipeline(Section):
         except CatalogConfigError as exc:
             msg = f"{exc.what}; {exc.hint}"
             raise ValueError(msg) from exc
+        if problem := name_problem(value):
+            raise ValueError(problem)
         return value
 
     @field_validator("partitioning")
@@ -252,8 +258,6 @@ class Pipeline(Section):
             if getattr(self, section) is not None and self.on_failure != section:
                 msg = f"{section} belongs to on_failure: {section}"
                 raise ValueError(msg)
-        if problem := quarantine_problem(self):
-            raise ValueError(problem)
         return self
 
     @property
@@ -286,10 +290,17 @@ class Pipeline(Section):
         return frozenset(c for c, tags in self.tags.items() if "pii" in map(str.lower, tags))
 
 
-def quarantine_problem(pipeline: Pipeline) -> str | None:
-    """Why no rows of a pipeline can be set aside in a quarantine table; None: they can."""
-    if pipeline.table.endswith(QUARANTINE):
+def name_problem(table: str) -> str | None:
+    """Why a table may not be called so; None: it may."""
+    if table.endswith(QUARANTINE):
         return f"a table's name does not end in {QUARANTINE}: so are the tables of rows set aside"
+    if len(table.encode()) > MAX_TABLE:
+        return f"the table's name is longer than {MAX_TABLE} bytes"
+    if table.endswith(PARTS):
+        # Once it were published, no contract could tell it from a part of the other table's audit.
+        return (
+            f"a table's name does not end in {' or '.join(PARTS)}: so contracts call a run's rows"
+        )
     return None
 
 

@@ -33,7 +33,7 @@ from wap.settings import (
     TemporalSection,
     WorkerSection,
 )
-from wap.versions import NAME, Version
+from wap.versions import MAX_PIPELINE, NAME, Version
 
 if TYPE_CHECKING:
     from wap.ledger.registry import Registry
@@ -261,11 +261,11 @@ class Project:
             if path.suffix not in _ENDINGS or path.name.startswith("."):
                 continue
             shown = f"pipelines/{path.name}"
-            if not NAME.fullmatch(path.stem):
+            if not NAME.fullmatch(path.stem) or len(path.stem) > MAX_PIPELINE:
                 raise ConfigError(
                     f"{path.stem!r} cannot name a pipeline",
                     where=shown,
-                    hint="use letters, digits, _ and -",
+                    hint=f"use letters, digits, _ and -, at most {MAX_PIPELINE}",
                 )
             if path.stem in files:
                 raise ConfigError(f"two files declare the pipeline {path.stem!r}", where=shown)

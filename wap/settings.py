@@ -20,7 +20,9 @@ _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B)", re.IGNORE
 _POWERS = "KMGT"
 #: Below this nothing runs; such a size is a slip (400 for 400MB).
 _LEAST = 64_000_000
-_ADDRESS = r"^[^\s/]+:\d+$"
+_ADDRESS = r"^[^\s/@]+:\d+$"
+_SERVER = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
+_CONNECT = re.compile(r"sc://([^\s/@:;\[\]]+|\[[0-9a-fA-F:.]+\])(:\d+)?(/(;[^\s;=]+=[^\s;=]+)*)?")
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]+")
 #: AES-256.
 _KEY_BYTES = 32
@@ -57,6 +59,21 @@ def _checked_size(value: str) -> str:
 def _checked_url(value: str) -> str:
     if "://" not in value:
         msg = "a database URL is expected, such as sqlite:///.wap/ledger.db"
+        raise ValueError(msg)
+    return value
+
+
+def _checked_server(value: str) -> str:
+    # It is told in warnings, reports and the ledger, so it may hold nothing that must not be shown.
+    if not _SERVER.fullmatch(value):
+        msg = "http://host:port is expected, without user and query; the token goes into `token`"
+        raise ValueError(msg)
+    return value
+
+
+def _checked_connect(value: str) -> str:
+    if not _CONNECT.fullmatch(value):  # pyspark would quote the part of it that it dislikes
+        msg = "sc://host:port is expected, or sc://host:port/;key=value;key=value, with = as %3D"
         raise ValueError(msg)
     return value
 
@@ -99,6 +116,9 @@ Size = Annotated[str, AfterValidator(_checked_size)]
 #: May hold a password: never shown in a repr, and never quoted in a message.
 DatabaseUrl = Annotated[str, AfterValidator(_checked_url), Field(repr=False)]
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=100)]
+ServerUrl = Annotated[str, AfterValidator(_checked_server)]
+#: May hold a token.
+ConnectUrl = Annotated[str, AfterValidator(_checked_connect)]
 RunsLocation = Annotated[str, AfterValidator(_checked_runs)]
 #: Keys by their id, the one that encrypts first.
 Keys = Annotated[tuple[tuple[str, SecretStr], ...], BeforeValidator(_as_keys)]
@@ -171,8 +191,8 @@ class LineageSection(Section):
     """`file` writes what `datahub ingest` reads; `datahub` sends it to a server as well."""
     folder: str = "lineage"
     """Where the files lie, in the project."""
-    url: str | None = Field(default=None, repr=False)
-    """DataHub's address, for kind `datahub`."""
+    url: ServerUrl | None = None
+    """DataHub's address, for kind `datahub`; it is shown, so it may hold no credentials."""
     token: SecretStr | None = None
     """DataHub's access token; better given as WAP_LINEAGE__TOKEN than written in a file."""
     env: str = Field(default="PROD", pattern=r"^[A-Z_]+$")
@@ -255,7 +275,7 @@ class SparkSection(Section):
 
     master: str = Field(default="local[*]", pattern=r"^(local(\[(\*|[1-9]\d*)\])?|spark://\S+)$")
     """Where our own driver runs its tasks: `local[*]`, or a standalone master `spark://host:7077`."""
-    remote: str | None = Field(default=None, repr=False, pattern=r"^sc://\S+$")
+    remote: ConnectUrl | None = Field(default=None, repr=False)
     """A Spark Connect server, `sc://host:15002`, in place of a driver of our own."""
     memory: Bytes = 1_000_000_000
     """Heap of the driver, and of each executor: `4GB`."""

@@ -18,6 +18,8 @@ from wap.model import Value
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 #: Of a name, an author and a contract's path, in characters.
 MAX_NAME = 200
+#: Of a pipeline's name: files and folders are called by it, a time and more, in 255 bytes.
+MAX_PIPELINE = 150
 MAX_REASON = 2_000
 MAX_CONTRACTS = 50
 
@@ -61,7 +63,7 @@ class Draft(Value):
         contracts: every contract the pipeline names, and no other.
     """
 
-    name: str = Field(max_length=MAX_NAME)
+    name: str = Field(max_length=MAX_PIPELINE)
     pipeline: str
     contracts: tuple[ContractText, ...] = Field(max_length=MAX_CONTRACTS)
 

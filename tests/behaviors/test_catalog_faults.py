@@ -379,6 +379,7 @@ def test_a_database_that_is_none(tmp_path):
         ({"uri": "sqlite://", "warehouse": "wh"}, "not a SQLite file"),
         ({"uri": "no url", "warehouse": "wh"}, "not a database URL"),
         ({"uri": "sqlite:////tmp/x.db", "warehouse": "file:///tmp/a#b"}, "#"),
+        ({"uri": "sqlite:////tmp/x.db", "warehouse": "gs://b/a?token=secret"}, "#"),
     ],
 )
 def test_wrong_settings_name_the_setting_and_no_secret(properties, reason):

@@ -137,6 +137,20 @@ def test_a_held_run_is_seen_by_those_who_decide_until_it_is_approved(shop):
     assert "the run is over: published" in shop.decide("approve", run, code=2)
 
 
+def test_a_ledger_that_was_lost_is_told_again_of_what_is_held(shop):
+    file, told = shop.held()
+    for part in (shop.root / ".wap").glob("ledger.db*"):
+        part.unlink()
+    assert "no run" in shop.decide("approve", told["run_id"], code=2)
+    done = shop.wap("rebuild-ledger")
+    assert done.returncode == 0, done.stderr
+    assert "0 runs" in shop.wap("rebuild-ledger").stdout  # all of it is there again
+    assert shop.result_of(told["run_id"])["ending"] == "held"
+    assert shop.decide("approve", told["run_id"])["ending"] == "published"
+    assert shop.sees(file) == 10
+    assert "0 runs" in shop.wap("rebuild-ledger").stdout
+
+
 def test_decisions_that_do_not_fit_are_refused_and_the_run_stays_held(shop):
     file, held = shop.held()
     run = held["run_id"]

@@ -232,6 +232,8 @@ def test_a_database_that_refuses_says_why_and_no_password(postgres, database, ch
         ("", "'uri'"),
         ("no url hunter2", "not a database URL"),
         ("postgresql://u:hunter2@h:port/d", "not a database URL"),
+        ("postgresql://u:word@hunter2@h/d", "more than one @"),
+        ("postgresql://u:word@:hunter2@h/d", "not a database URL"),
         ("sqlite:////tmp/hunter2.db", "not a PostgreSQL database"),
         ("postgresql+psycopg2://u:hunter2@h/d", "not a PostgreSQL database"),
         ("postgresql://u:hunter2@h", "not a PostgreSQL database"),
@@ -240,4 +242,4 @@ def test_a_database_that_refuses_says_why_and_no_password(postgres, database, ch
 def test_a_wrong_uri_is_named_and_not_quoted(uri, reason):
     with pytest.raises(CatalogConfigError, match=reason) as raised:
         open_catalog("postgres", "t", {"uri": uri, "warehouse": "w"})
-    assert "hunter2" not in str(raised.value)
+    assert "hunter2" not in f"{raised.value} {raised.value.hint} {raised.value.__cause__}"

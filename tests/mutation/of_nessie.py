@@ -111,8 +111,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _commits(
         "a first publish whose merge nothing can stop",
-        "*nessie_firsts.taken(firsts)]",
-        "]",
+        "            *nessie_firsts.taken(firsts),\n",
+        "",
         f"{_FENCES}::"
         "test_a_first_load_that_is_dropped_while_the_server_is_at_its_merge_is_not_published"
         "[False-False]",

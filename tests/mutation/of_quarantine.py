@@ -54,8 +54,8 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _merged(
         "a table that goes back by another commit than what is published with it",
-        "        puts += [*(_published(p) for p in publications), *beside]\n",
-        "        puts += [_published(p) for p in publications]\n",
+        "            *beside,\n",
+        "",
         "test_a_table_goes_back_in_one_step_with_what_is_published[nessie]",
     ),
     _back(

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
+from typing_extensions import override
 
+from checks.showing import visible
 from wap.project import Project, load_project
 
 #: A line of a file or pipe is not broken where a terminal's would be.
 WIDE = 10_000
 
 
+class PlainConsole(Console):
+    """Whatever somebody's data holds is shown: it gives the terminal no commands."""
+
+    @override
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:  # rich's own
+                yield segment
+            else:
+                yield Segment(visible(segment.text), segment.style)
+
+
 def _console(*, stderr: bool) -> Console:
     """A console that shows every text as it is: the name of somebody's column is no markup."""
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    made = PlainConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = WIDE
     return made

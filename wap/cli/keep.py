@@ -116,10 +116,12 @@ def _end_of(target: Target) -> str:
 
 @app.command("rebuild-ledger")
 def rebuild_ledger(project: ProjectOption = Path()) -> None:
-    """Put the published runs back into the ledger, read from the catalog's seals."""
+    """Put the published runs back into the ledger, read from the catalog's seals; and held ones."""
     from wap.history import rebuild  # noqa: PLC0415 - see above
+    from wap.homes import open_home  # noqa: PLC0415 - see above
     from wap.ports import open_ports  # noqa: PLC0415 - see above
 
-    with open_ports(open_project(project)) as ports:
-        count = rebuild(ports.catalog, ports.ledger)
+    opened = open_project(project)
+    with open_ports(opened) as ports:
+        count = rebuild(ports.catalog, ports.ledger, open_home(opened))
     console.print(f"{count} runs were missing and are in the ledger again", markup=False)

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from checks.showing import visible
 from wap.cli.app import JsonOption, ProjectOption, app, console, open_project
 from wap.cli.live import print_json, waiver_line
 from wap.errors import RunNotFoundError
@@ -180,12 +181,17 @@ def query(
     if as_json:
         print_json(table.to_pylist())
         return
-    grid = grid_of(*table.column_names)
+    grid = grid_of(*map(visible, table.column_names))
     for row in table.to_pylist():
-        grid.add_row(*(Text("null", "dim") if v is None else Text(str(v)) for v in row.values()))
+        grid.add_row(*map(_cell, row.values()))
     console.print(grid)
     if more:
         console.print(f"only the first {limit} rows are shown (--limit 0 shows all)", style="dim")
+
+
+def _cell(value: object) -> Text:
+    # Written out here already, so that the column is as wide as what is shown.
+    return Text("null", "dim") if value is None else Text(visible(str(value)))
 
 
 def grid_of(*titles: str) -> Table:

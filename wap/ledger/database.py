@@ -210,11 +210,18 @@ def _said(error: BaseException | None) -> str:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError as exc:
-        # Without the text itself: it may hold a password.
+    except (ArgumentError, ValueError):
+        # Without the text itself, and not `from exc`: what it takes for the port, and quotes, may
+        # be a piece of the password.
         raise LedgerError(
             "the ledger's url cannot be read", hint="for example sqlite:///.wap/ledger.db"
-        ) from exc
+        ) from None
+    if "@" in (parsed.host or ""):
+        # What follows the first @ is taken for the host, and hosts are shown.
+        raise LedgerError(
+            "the ledger's url holds more than one @",
+            hint="in user and password write @ as %40, : as %3A, / as %2F",
+        )
     name = parsed.get_backend_name()
     if name not in ("sqlite", "postgresql"):
         raise LedgerError(f"no ledger on {name}", hint="sqlite and postgresql are supported")

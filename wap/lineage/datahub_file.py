@@ -17,6 +17,8 @@ from wap.model import ColumnFact, RunFacts
 
 #: What a file name must not hold, wherever the folder is copied to.
 _UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]')
+#: In bytes, as file systems count.
+_LONGEST = 255
 
 
 class DataHubFileSink(LineageSink):
@@ -59,7 +61,7 @@ class DataHubFileSink(LineageSink):
             write_metadata_file,
         )
 
-        file = self._folder / _UNSAFE.sub("_", f"{facts.result.table}__{facts.run_id}.json")
+        file = self._folder / _file_name(facts.result.table, facts.run_id)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".writing-", dir=self._folder) as folder:
@@ -73,3 +75,10 @@ class DataHubFileSink(LineageSink):
                 hint="look at the disk's room and the folder's permissions",
             ) from exc
         return file
+
+
+def _file_name(table: str, run_id: str) -> str:
+    """Of a table whose name is too long its beginning: the run's id is the file's own."""
+    end = _UNSAFE.sub("_", f"__{run_id}.json")
+    room = _LONGEST - len(end.encode())
+    return _UNSAFE.sub("_", table).encode()[:room].decode(errors="ignore") + end

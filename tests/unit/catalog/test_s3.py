@@ -189,6 +189,7 @@ def test_an_object_that_was_never_completed_by_its_writer_is_not_shown(serve):
     [
         ({"s3.access-key-id": SECRET}, "go together"),
         ({"s3.role-arn": SECRET}, "role-arn"),
+        ({"s3.endpoint": f"http://me:{SECRET}@127.0.0.1:1"}, "s3.endpoint"),
         ({"s3.request-timeout": SECRET}, "request-timeout"),
         ({"s3.connect-timeout": "0"}, "connect-timeout"),
     ],

@@ -42,6 +42,12 @@ def test_a_new_location_holds_no_character_a_url_would_trip_over():
     assert naming.new_location("/w", RUN, TABLE) != naming.new_location("/w", RUN, odd)
 
 
+def test_a_new_location_has_no_folder_that_a_file_system_refuses():
+    long, longer = (TableName.parse(f"{'a' * 400}.{'b' * size}") for size in (400, 401))
+    assert all(len(p) < 256 for p in naming.new_location("/w", RUN, long).split("/"))
+    assert naming.new_location("/w", RUN, long) != naming.new_location("/w", RUN, longer)
+
+
 @pytest.mark.parametrize(
     ("location", "kept"),
     [("s3://b/data/r/kept-0.parquet", True), ("/d/kept-x/batch-0", False), ("batch-kept-", False)],

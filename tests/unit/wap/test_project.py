@@ -111,6 +111,16 @@ BAD_FILES = [
     ("[catalog]\nuri = 'sqlite:///../x.db'\n", "leads out of the project", "wap.toml:2", ""),
     ("[ledger]\nurl = 'sqlite:///../x.db'\n", "leads out of the project", "wap.toml:2", ""),
     ("[ledger]\nurl = 'hunter2'\n", "a database URL is expected", "wap.toml:2", ""),
+    ("[spark]\nremote = 'sc://h:1/;token=hunter2=='\n", "with = as %3D", "wap.toml:2", ""),
+    ("[spark]\nremote = 'sc://h:1/;hunter2'\n", "sc://host:port is", "wap.toml:2", ""),
+    ("[spark]\nremote = 'sc://me:hunter2@h:1'\n", "sc://host:port is", "wap.toml:2", ""),
+    ("[lineage]\nurl = 'http://me:hunter2@h'\n", "without user", "wap.toml:2", ""),
+    ("[lineage]\nurl = 'http://h?token=hunter2'\n", "without user", "wap.toml:2", ""),
+    ("[lineage]\nurl = 'http://me:[hunter2@h'\n", "without user", "wap.toml:2", ""),
+    ("[temporal]\naddress = 'me:hunter2@h:7233'\n", "should match", "wap.toml:2", ""),
+    ("[catalog]\nwarehouse = 'https://h/x'\n", "no table can lie in https", "wap.toml:2", "s3,"),
+    ("[catalog]\nwarehouse = 'gs://me:hunter2@b/x'\n", "name or password", "wap.toml:2", ""),
+    ("[catalog]\nwarehouse = 'hdfs://hunter2@b/x'\n", "name or password", "wap.toml:2", ""),
     ("[lineage]\nfolder = '..'\n", "leads out of the project", "wap.toml:2", ""),
 ]
 
@@ -153,6 +163,7 @@ BAD_CATALOGS = [
     (_catalog("postgres", uri=PG, warehouse="../x"), "leads out", "wap.toml:4", "file:///"),
     (_catalog("rest"), "needs a uri", "wap.toml:2", "https://host/path"),
     (_catalog("rest", uri=PG), "no uri for", "wap.toml:3", 'kind = "postgres"'),
+    (_catalog("rest", uri="http://[::1/x"), "no uri for", "wap.toml:3", "https://host/path"),
     (_catalog("rest", uri="https://me:hunter2@h"), "credentials", "wap.toml:3", "TOKEN"),
     (_catalog("glue"), "needs a warehouse", "wap.toml:2", "s3://"),
     (
@@ -258,9 +269,15 @@ SECRETS = {
     "WAP_LEDGER__URL": "postgresql+psycopg2://me:hunter2@db/led",
     "WAP_CATALOG__PROPERTIES__S3__SECRET_ACCESS_KEY": "hunter2",
     "WAP_LINEAGE__TOKEN": "hunter2",
-    "WAP_LINEAGE__URL": "https://me:hunter2@hub",
     "WAP_TEMPORAL__API_KEY": "hunter2",
 }
+
+
+@pytest.mark.parametrize(
+    "url", ["sc://h", "sc://h:15002", "sc://[::1]:15002/", "sc://h:1/;token=a%3D;use_ssl=true"]
+)
+def test_a_connect_server_is_taken_as_pyspark_takes_it(folder: Path, url: str) -> None:
+    assert load(folder, env={"WAP_SPARK__REMOTE": url}).spark.remote == url
 
 
 def test_secrets_are_never_shown(folder: Path) -> None:
@@ -276,7 +293,10 @@ def test_secrets_are_never_shown(folder: Path) -> None:
     ("url", "shown"),
     [
         ("postgresql://me:pw@host:1/db?sslkey=pw", "postgresql://me@host:1/db"),
+        ("postgresql://me:p[w@host:1/db", "postgresql://me@host:1/db"),
         ("https://host/x?token=pw", "https://host/x"),
+        ("https://host?token=pw", "https://host"),
+        ("https://host/x#token=pw", "https://host/x"),
         ("sqlite:////a/b.db", "sqlite:////a/b.db"),
         ("s3://bucket/key", "s3://bucket/key"),
         ("plain/path", "plain/path"),
@@ -339,6 +359,11 @@ def test_two_files_of_one_name_and_odd_names(folder: Path) -> None:
         load(folder).pipelines()
     twin.rename(twin.with_name("a b.yml"))
     with pytest.raises(ConfigError, match="'a b' cannot name a pipeline"):
+        load(folder).pipelines()
+    twin.with_name("a b.yml").rename(twin.with_name(f"{'a' * 150}.yml"))
+    assert "a" * 150 in load(folder).pipelines()
+    twin.with_name(f"{'a' * 150}.yml").rename(twin.with_name(f"{'a' * 151}.yml"))
+    with pytest.raises(ConfigError, match="cannot name a pipeline"):
         load(folder).pipelines()
 
 

@@ -159,6 +159,16 @@ def test_a_name_that_is_no_file_name_stays_in_the_folder(tmp_path):
     assert file.parent == tmp_path / "f"
 
 
+@pytest.mark.parametrize("name", ["é" * 120, "x" * 900])
+def test_of_a_long_name_the_file_keeps_the_beginning_and_the_run(tmp_path, name):
+    told = facts()
+    long = told.with_result(told.result.model_copy(update={"table": f"n.{name}"}))
+    file = Path(DataHubFileSink(tmp_path).record(long))
+    assert file.is_file()
+    assert file.name.startswith(f"n.{name[:100]}")
+    assert file.name.endswith(f"__{told.run_id}.json")
+
+
 def test_the_table_has_schema_tags_and_the_evidence(tmp_path):
     table = aspects(record(tmp_path, facts()), TABLE)
     fields = {f["fieldPath"]: f for f in table["schemaMetadata"]["fields"]}
