@@ -11,6 +11,7 @@ from pyiceberg.table.update import TableUpdate
 
 from catalog import moves, naming, storage, usage
 from catalog.commits import Decision, Done, Proposal, settle
+from catalog.errors import CatalogError
 from catalog.halfway import clear_halfway
 from catalog.history import (
     ancestry,
@@ -23,7 +24,7 @@ from catalog.history import (
 from catalog.home import Home, NativeHome, foreign_branch
 from catalog.manifests import manifests_in
 from catalog.refs import Branch, Dropped, TableName
-from catalog.unstaging import delete_hidden
+from catalog.unstaging import delete_hidden, is_shown_empty
 
 
 def drop(home: NativeHome, branch: Branch, name: TableName) -> Dropped:
@@ -31,16 +32,29 @@ def drop(home: NativeHome, branch: Branch, name: TableName) -> Dropped:
     with home.serial([name]):
         removed = _remove_ref(home, branch, name)
         count = _Count()
-        visible = home.visible(name)
-        if visible is not None:
-            oldest = _oldest(visible, branch)
-            count.add(_delete_data(home, visible, branch, name, oldest))
-            _expire(home, branch, name)
-            count.add(_delete_run_folder(home, home.needed(name), branch, name, oldest))
-            count.add(clear_halfway(home, branch, name))
+        _clear_visible(home, branch, name, count)
         hidden = delete_hidden(home, branch, name)
         count.add(hidden)
+        if is_shown_empty(home, branch, name):
+            _clear_visible(home, branch, name, count)
+            raise CatalogError(
+                "a rename that came too late shows readers an empty table",
+                where=f"{name} on {branch}",
+                hint=f"the next run publishes into it; or drop {name} while no run is at work",
+            )
         return Dropped(branch=removed or hidden[0] > 0, files=count.files, bytes=count.bytes)
+
+
+def _clear_visible(home: NativeHome, branch: Branch, name: TableName, count: _Count) -> None:
+    """Remove what the run has in the table that readers see."""
+    visible = home.visible(name)
+    if visible is None:
+        return
+    oldest = _oldest(visible, branch)
+    count.add(_delete_data(home, visible, branch, name, oldest))
+    _expire(home, branch, name)
+    count.add(_delete_run_folder(home, home.needed(name), branch, name, oldest))
+    count.add(clear_halfway(home, branch, name))
 
 
 def _oldest(table: Table, branch: Branch) -> int:

@@ -87,7 +87,10 @@ def holds(snapshot: IcebergSnapshot, run_id: str) -> bool:
 def shown(metadata: TableMetadata) -> Iterator[IcebergSnapshot]:
     """What main shows, and what it showed before it was rolled back, as far as that is kept."""
     by_id = {s.snapshot_id: s for s in metadata.snapshots}
+    main = head_of(metadata, MAIN)
     heads = [head_id(metadata, MAIN), *(entry.snapshot_id for entry in metadata.snapshot_log)]
+    if main is not None and is_bootstrap(main) and naming.TAKEN_BACK in metadata.properties:
+        heads = heads[:1]  # the table had no name yet when main moved
     seen: set[int] = set()
     for head in heads:
         snapshot = by_id.get(head or -1)

@@ -38,6 +38,8 @@ ELSEWHERE = "wap.data-location."
 #: Properties of a hidden table that say whose it is.
 TABLE_PROPERTY = "wap.table"
 BRANCH_PROPERTY = "wap.branch"
+#: And that main had moved in it and was taken back, by the undo of which run.
+TAKEN_BACK = "wap.taken-back"
 
 
 #: Folder of the empty first snapshot's manifest list; no run can have this id.

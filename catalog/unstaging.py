@@ -46,7 +46,6 @@ def delete_hidden(home: NativeHome, branch: Branch, name: TableName) -> tuple[in
             home.catalog.drop_table(hidden.name())
         except NoSuchTableError:
             # Published or dropped this moment; what is there now decides what may be deleted.
-            _take_back_name(home, name, hidden)
             hidden = None
         dropped = True
     _drop_staging_namespace(home)
@@ -127,23 +126,23 @@ def _unpublish(home: NativeHome, name: TableName, hidden: Table, branch: Branch)
             return Done(None)
         asserted = moves.ref_is(MAIN, main.snapshot_id)
         back = moves.set_branch(MAIN, first)
-        return [Proposal(table, (asserted,), (back,))]
+        noted = moves.set_properties({naming.TAKEN_BACK: branch.run_id})
+        return [Proposal(table, (asserted,), (back, noted))]
 
     settle(home.committer, decide)
 
 
-def _take_back_name(home: NativeHome, name: TableName, hidden: Table) -> None:
-    """Remove the empty table that a late rename made readers see after main was taken back.
+def is_shown_empty(home: NativeHome, branch: Branch, name: TableName) -> bool:
+    """Whether readers see the run's new table, of which main was taken back to the bootstrap.
 
-    Where a rename is a call of its own it asserts nothing, so it may come after that.
+    Where a rename is a call of its own it asserts nothing, so it may come after that. Nor does the
+    removal of a name: by then another run may have published there. So the table stays.
     """
     visible = home.visible(name)
-    if visible is None or visible.metadata.table_uuid != hidden.metadata.table_uuid:
-        return
+    if visible is None or visible.properties.get(naming.TAKEN_BACK) != branch.run_id:
+        return False
     main = head_of(visible.metadata, MAIN)
-    if main is not None and is_bootstrap(main) and set(visible.metadata.refs) == {MAIN}:
-        with suppress(NoSuchTableError):
-            home.catalog.drop_table(name.identifier)
+    return main is not None and is_bootstrap(main) and set(visible.metadata.refs) == {MAIN}
 
 
 def _delete_location(

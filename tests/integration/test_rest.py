@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from catalog import CatalogUnavailableError, TableName, UnsupportedError, open_catalog
+from catalog import CatalogError, CatalogUnavailableError, TableName, UnsupportedError, open_catalog
 from tests.behaviors.conftest import Lake, open_lake
 from tests.behaviors.places import empty
 from tests.servers.nessie import Nessie
@@ -154,8 +154,9 @@ def test_what_died_before_the_rename_can_be_dropped(lake, half_published):
     assert lake.plain.list_namespaces() == [("nyc",)], "made for the name it did not get"
 
 
-def test_a_rename_that_comes_after_main_was_taken_back_shows_nothing(lake, half_published):
-    """A rename asserts nothing: a late one must not leave an empty table for readers."""
+@pytest.fixture
+def shown_late(lake, half_published):
+    """A run that is dropped, and whose rename comes when main was taken back already."""
     (hidden,) = lake.plain.list_tables("wap_staging")
     drop = lake.plain.drop_table
 
@@ -165,9 +166,30 @@ def test_a_rename_that_comes_after_main_was_taken_back_shows_nothing(lake, half_
         drop(identifier)
 
     lake.plain.drop_table = late
-    half_published.drop()
-    assert lake.catalog.tables() == []
+    with pytest.raises(CatalogError, match="empty table"):
+        half_published.drop()
+    lake.plain.drop_table = drop
+    return half_published
+
+
+def test_a_rename_that_comes_after_main_was_taken_back_is_told_each_time(lake, shown_late):
+    """A rename asserts nothing. No row is shown, and none is left; the name is for a person."""
+    with pytest.raises(CatalogError, match="empty table") as told:
+        shown_late.drop()
+    assert "nyc.flights" in told.value.hint
+    assert lake.catalog.published(FLIGHTS) is None
+    assert not [f for f in lake.where.names() if f.endswith(".parquet")]
+    lake.plain.drop_table(FLIGHTS.identifier)
+    shown_late.drop()
     assert lake.where.names() == set()
+
+
+def test_a_name_that_was_shown_late_is_not_taken_from_who_published_there(lake, shown_late):
+    """Removing a name asserts nothing either: it would take whatever table has it by now."""
+    lake.publish([7])
+    shown_late.drop()
+    assert lake.ids() == [7]
+    assert lake.catalog.verify(FLIGHTS) == []
 
 
 # --- where the server chooses the location ------------------------------------------------------

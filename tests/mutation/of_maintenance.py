@@ -46,7 +46,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _cleanup(
         "metadata files of commits that died half-way",
-        "            count.add(clear_halfway(home, branch, name))\n",
+        "    count.add(clear_halfway(home, branch, name))\n",
         "",
         f"{_HALFWAY}::"
         "test_killed_in_the_middle_of_any_file_and_dropped_a_run_leaves_nothing[sqlite]",

@@ -301,12 +301,6 @@ GUARDS: tuple[Guard, ...] = (
         "test_a_rename_that_died_between_its_two_halves_is_published_and_cleared[glue]",
     ),
     _unstaging(
-        "an empty table that a late rename shows to readers",
-        "            _take_back_name(home, name, hidden)\n",
-        "",
-        "test_a_rename_that_comes_after_main_was_taken_back_shows_nothing",
-    ),
-    _unstaging(
         "files that go while a publish may still find the branch",
         "if ref is not None and home.warehouse is None:",
         "if False:",
