@@ -323,7 +323,7 @@ def test_several_tables_are_published_in_one_step_or_refused(lake):
         run.seal()
     heads = [run.audited() for run in runs]
     if not lake.catalog.capabilities.atomic_groups:
-        with pytest.raises(UnsupportedError):
+        with pytest.raises(UnsupportedError, match="several tables in one step"):
             lake.catalog.publish(heads)
         assert lake.ids() == [1]
         return

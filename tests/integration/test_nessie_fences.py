@@ -50,6 +50,7 @@ def test_a_publish_that_comes_after_the_drop_finds_nothing_to_merge(uri, lake, t
 
     def drop_and_open() -> None:
         run.drop()
+        assert refs(uri) == {"main"}, "nothing is left to merge"
         run.open()
 
     wire.lose, wire.what = 2, drop_and_open

@@ -236,7 +236,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _commits(
         "an outage that is waited for without end",
-        "        attempts.raise_if_hopeless()\n",
+        "            attempts.raise_if_hopeless()\n",
         "",
         "test_a_catalog_that_does_not_answer_is_not_asked_for_ever",
     ),

@@ -98,7 +98,7 @@ GUARDS: tuple[Guard, ...] = (
         "a batch that is not as it was laid aside",
         "if (path.stat().st_size, rows) != (file.size, file.rows):",
         "if False:",
-        f"{_NOT_WHOLE}[merge-swapped]",
+        f"{_NOT_WHOLE}[swapped-merge]",
     ),
     _writing(
         "a time before that of what was published earlier",

@@ -335,12 +335,6 @@ GUARDS: tuple[Guard, ...] = (
         "test_another_report_is_neither_sealed_nor_published",
     ),
     _activities(
-        "a plan made anew by a second attempt",
-        "if not folder.has_plan(run.round):",
-        "if True:",
-        "test_a_second_attempt_goes_by_the_same_plan",
-    ),
-    _activities(
         "a pipeline that changed during the run",
         "said = said_first(folder) or with_contracts(",
         "said = with_contracts(",

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.io import load_file_io
 from pyiceberg.types import StringType
-from temporalio.testing import ActivityEnvironment
 
 from catalog.errors import CatalogError, CatalogUnavailableError, HeadMovedError
 from catalog.refs import Branch, TableName
 from tests.unit.wap.test_guard_steps import Port
 from wap import compaction
 from wap.activities import Activities
+from wap.attempt import Attempt, working_on
 from wap.errors import EngineError, RunNotFoundError, SourceChangedError
 from wap.homes import RunHome
 from wap.model import Rows, RunRequest
@@ -335,17 +335,18 @@ def test_a_rival_right_before_the_commit_is_met_too(shop, case):
 def test_a_run_that_is_told_to_stop_follows_main_no_more(shop, case):
     """It is told so while main moves once more between two tries."""
     run = shop.overtaken(case.late, case.rival)
-    temporal, real, tries = ActivityEnvironment(), shop.steps.catalog, []
+    real, tries = shop.steps.catalog, []
 
     def faster(staging: Any, change: Any, main: int) -> Any:
         tries.append(main)
-        shop.publish(shop.loaded("more", "60,m"))
-        temporal.cancel()
+        with working_on(Attempt()):
+            shop.publish(shop.loaded("more", "60,m"))
         return real.restage_on(staging, change, main)
 
     head = shop.staging(run).head
-    with pytest.raises(EngineError, match="cancelled"):
-        temporal.run(shop.otherwise("catalog", "restage_on", faster).restage, run)
+    told = working_on(Attempt("restage", stopped=lambda: bool(tries)))
+    with told, pytest.raises(EngineError, match="cancelled"):
+        shop.otherwise("catalog", "restage_on", faster).restage(run)
     assert (len(tries), shop.staging(run).head) == (1, head)
 
 
