@@ -194,8 +194,8 @@ def beating(connection: Any, beat: Callable[[float], None]) -> Iterator[None]:
             try:
                 beat(max(0.0, connection.query_progress()) / 100)
             except EngineError:
+                # Again and again: of a statement that DuckDB has not begun yet it is forgotten.
                 connection.interrupt()
-                return
 
     thread = threading.Thread(target=run, name="wap-copy", daemon=True)
     connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
