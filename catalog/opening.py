@@ -8,6 +8,7 @@ from dataclasses import replace
 from pyiceberg.exceptions import NoSuchNamespaceError, TableAlreadyExistsError
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 from pyiceberg.table.update import TableUpdate
 
@@ -16,10 +17,10 @@ from catalog.base import Staging, TableShape
 from catalog.commits import Decision, Done, Proposal, ensure_namespace, settle
 from catalog.drafts import Draft
 from catalog.errors import BranchExistsError, CatalogUnavailableError
-from catalog.history import head_id, head_of, holds, is_hidden, shown
+from catalog.history import ancestry, head_id, head_of, holds, is_hidden, shown, summary_of
 from catalog.home import NativeHome, check_format, foreign_branch
 from catalog.places import place_in
-from catalog.refs import MAIN, Branch, TableName
+from catalog.refs import MAIN, Branch, TableName, members_in
 from catalog.views import staging_of
 
 _CREATE_TRIES = 5
@@ -109,8 +110,26 @@ def check_unpublished(table: Table, branch: Branch, name: TableName) -> None:
 
 
 def was_published(table: Table, branch: Branch) -> bool:
-    """Whether main shows, or showed once, what the run published, by itself or by a union."""
-    return any(holds(s, branch.run_id) for s in shown(table.metadata))
+    """Whether main shows, or showed once, what the run published, by itself or by a union.
+
+    A server may forget what main showed before a snapshot that expires. A union's seal that no ref
+    reaches tells it, too: what was never published goes with its drop, before a member begins anew.
+    """
+    metadata = table.metadata
+    if any(holds(s, branch.run_id) for s in shown(metadata)):
+        return True
+    unions = [s for s in metadata.snapshots if _is_sealed_with(s, branch)]
+    return bool(unions) and bool({s.snapshot_id for s in unions} - _reached(metadata))
+
+
+def _is_sealed_with(snapshot: IcebergSnapshot, branch: Branch) -> bool:
+    summary = summary_of(snapshot)
+    return summary.get(naming.ROLE) == "seal" and branch.run_id in members_in(summary)
+
+
+def _reached(metadata: TableMetadata) -> set[int]:
+    heads = (metadata.snapshot_by_name(ref) for ref in metadata.refs)
+    return {s.snapshot_id for head in heads for s in ancestry(metadata, head)}
 
 
 def _first_commit(table: Table, branch: Branch, schema: Schema, drafts: list[Draft]) -> Proposal:

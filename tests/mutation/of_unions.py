@@ -9,6 +9,7 @@ _KEEPER = "tests/workflow/test_keeper.py"
 
 _publish = guards_of("catalog/publish.py", _BEHAVIORS)
 _cleanup = guards_of("catalog/cleanup.py", _BEHAVIORS)
+_opening = guards_of("catalog/opening.py", _BEHAVIORS)
 _proof = guards_of("catalog/proof.py", _BEHAVIORS)
 _rebase = guards_of("catalog/rebase.py", _BEHAVIORS)
 _history = guards_of("catalog/history.py", _BEHAVIORS)
@@ -155,6 +156,12 @@ GUARDS: tuple[Guard, ...] = (
         "runs = (snapshot.run_id, *members_in(snapshot.summary))",
         "runs = (snapshot.run_id,)",
         "test_a_union_is_not_forgotten_while_one_of_its_members_is_at_work[nessie-False]",
+    ),
+    _opening(
+        "a next round of a member whose union a server does not tell that main showed",
+        "return bool(unions) and bool({s.snapshot_id for s in unions} - _reached(metadata))",
+        "return False",
+        "test_a_union_is_not_forgotten_while_one_of_its_members_is_at_work[rest-True]",
     ),
     _workflow(
         "a run that says it was rejected, and main holds its batch",
