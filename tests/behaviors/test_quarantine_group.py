@@ -89,13 +89,18 @@ def test_what_the_group_knows_not_is_set_aside_in_its_one_commit(both):
     assert evidence.run_of(seal) == "both-1.orders"
 
 
-def test_what_a_group_set_aside_goes_back_with_it(both):
+def published_twice(both: Divided) -> None:
+    """By the group's run, and by another of a second delivery."""
     both.stage()
     both.steps.publish_group(both.run, both.settled())
     both.deliver(2, "cyd", "4,cyd 5,eve")
     later = Divided(both.steps, "both-2")
     later.stage()
     later.steps.publish_group(later.run, later.settled())
+
+
+def test_what_a_group_set_aside_goes_back_with_it(both):
+    published_twice(both)
     catalog = both.steps.catalog
     with pytest.raises(GroupRefusedError, match=r"both-2 published it together with shop\.orders"):
         rollback_targets(catalog, str(ASIDE), None)
@@ -109,12 +114,7 @@ def test_what_a_group_set_aside_goes_back_with_it(both):
 
 def test_the_first_rows_of_a_group_go_back_with_it(both):
     both.deliver(1, "ann bob", "1,ann 2,bob")
-    both.stage()
-    both.steps.publish_group(both.run, both.settled())
-    both.deliver(2, "cyd", "4,cyd 5,eve")
-    later = Divided(both.steps, "both-2")
-    later.stage()
-    later.steps.publish_group(later.run, later.settled())
+    published_twice(both)
     take_back(both.steps, group_targets(both.steps.catalog, "both-2"))
     assert both.rows() == {"names": 2, "orders": 2}
     assert both.see("select id from shop.orders__quarantine") == []
